@@ -1,0 +1,137 @@
+"""Writing files so that a reader, a crash or a full disk never sees half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TEMP = re.compile(r"^\.(?P<name>.+)\.(?P<pid>\d+)-\d+\.dvclive-tmp$")
+
+
+def _temp_beside(path: Path, folder: Path) -> Path:
+    # The process and thread in the name keep two writers apart, and let `sweep` tell a dead
+    # writer's leavings from a file that is being written.
+    return folder / f".{path.name}.{os.getpid()}-{threading.get_ident()}.dvclive-tmp"
+
+
+def replace(path: Path, data: bytes, *, scratch: Path | None = None, mode: int | None = None) -> None:
+    """Puts `data` at `path` whole or not at all; an existing file keeps its permissions.
+
+    A symbolic link stays one: the file it names is replaced. `scratch` is a folder on the same
+    file system for the half-written file, so that a kill leaves nothing beside a user's file;
+    without it, or when it is on another file system, that is the folder of `path` itself.
+    `mode` sets the permission bits of the result.
+
+    Raises OSError with `path` and everything else as they were.
+    """
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if mode is None:
+        with contextlib.suppress(FileNotFoundError):
+            mode = target.stat().st_mode & 0o7777
+    folders = [scratch, target.parent] if scratch is not None else [target.parent]
+    for folder in folders:
+        temp = _temp_beside(target, folder)
+        try:
+            fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _O_BINARY, 0o666)
+            try:
+                with open(fd, "wb", closefd=False) as file:  # noqa: PTH123 - a descriptor
+                    file.write(data)
+                if mode is not None:
+                    temp.chmod(mode)
+            finally:
+                os.close(fd)
+            os.replace(temp, target)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temp.unlink()
+            if folder is folders[-1]:
+                raise
+        else:
+            return
+
+
+_O_BINARY: int = getattr(os, "O_BINARY", 0)
+
+
+def replace_if_changed(path: Path, data: bytes, *, scratch: Path | None = None) -> bool:
+    """As `replace`, unless the file already holds `data`; says whether it wrote."""
+    try:
+        if path.read_bytes() == data:
+            return False
+    except FileNotFoundError:
+        pass
+    replace(path, data, scratch=scratch)
+    return True
+
+
+def remove_empty_folders(folder: Path, *, up_to: Path) -> None:
+    """Removes `folder` and its parents while they are empty, never `up_to` or above it."""
+    while folder != up_to and folder.is_relative_to(up_to):
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+        folder = folder.parent
+
+
+def process_alive(pid: int) -> bool:
+    """Whether a process of this number runs on this machine (whoever it belongs to)."""
+    if sys.platform == "win32":
+        import psutil
+
+        return bool(psutil.pid_exists(pid))
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def sweep(folder: Path) -> None:
+    """Removes half-written files below `folder` whose writer is dead."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            match = _TEMP.match(name)
+            if match and not process_alive(int(match["pid"])):
+                with contextlib.suppress(OSError):
+                    Path(root, name).unlink()
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds all other runs off the file at `path` (or about to be there) for a moment.
+
+    The lock is an `flock` on the folder itself: nothing is created, and the kernel lets go of a
+    dead holder's. Where folders cannot be locked (Windows, some network file systems) the work
+    goes on without: `replace` still keeps the file whole.
+    """
+    try:
+        import fcntl
+
+        fd = os.open(path.parent, os.O_RDONLY)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def dump_json(document: Any) -> bytes:
+    """The package's JSON: indented by four, in UTF-8, ended by a newline; never NaN."""
+    text = json.dumps(document, indent=4, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "surrogatepass") + b"\n"

@@ -1,0 +1,579 @@
+"""`Live`, the logger a training script calls. It knows its own files; no Git, no DVC."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import os
+import threading
+import time
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from . import ending, files
+from . import report as reports
+from .backend import Artifact, Backend, Entries, Outcome, Plot, Request
+from .errors import ArtifactError, InvalidDataTypeError, RunInProgressError
+from .layout import Layout
+from .logs import artifacts, descriptions, images, metrics, plots, remains, sklearn, summary
+from .logs import params as parameters
+from .losses import Losses
+from .notices import listen, logger
+from .null import NullBackend
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from .monitor import SystemMonitor
+
+StrPath = str | os.PathLike[str]
+
+
+class Live:
+    """One run: logs its values, draws its report, and saves it as a DVC experiment.
+
+    Use it as a context manager, or call `end()` yourself:
+
+        with Live() as live:
+            live.log_param("lr", 0.1)
+            for epoch in range(3):
+                live.log_metric("loss", 1 / (epoch + 1))
+                live.next_step()
+
+    Args:
+        dir: the run's folder; made when missing. What an earlier run wrote there is replaced.
+        resume: goes on after the last step of the run that is in `dir`
+            (`DVCLIVE_RESUME` does the same).
+        report: "html", "md", "notebook", None for none, or "auto": the notebook's own
+            display inside a notebook, HTML everywhere else.
+        save_dvc_exp: saves the run as a DVC experiment when it ends.
+        dvcyaml: True writes `{dir}/dvc.yaml`; a path that ends in dvc.yaml writes there;
+            False or None writes none.
+        cache_images: puts the logged images into DVC's cache instead of Git.
+        exp_name: the experiment's name; `DVC_EXP_NAME` or a random one when not given.
+        exp_message: the message of the experiment's commit.
+        monitor_system: logs the use of CPU, memory, disk and GPU beside the metrics.
+        backend: what stands for the repository; found from the working directory when None.
+        include: files and folders that enter the experiment though Git does not track them.
+        commit_data: whether DVC-tracked data that changed enters the cache and the experiment.
+
+    Raises:
+        errors.CallerError: an argument cannot be taken; nothing was written.
+        errors.RepositoryError: the run must not start here; nothing was written.
+    """
+
+    # The run that writes into each folder: a second one takes over from it.
+    _by_root: ClassVar[weakref.WeakValueDictionary[Path, Live]] = weakref.WeakValueDictionary()
+
+    def __init__(
+        self,
+        dir: StrPath = "dvclive",  # noqa: A002 - the name users know
+        resume: bool = False,  # noqa: FBT001, FBT002 - the order users know
+        report: str | None = "auto",
+        save_dvc_exp: bool = True,  # noqa: FBT001, FBT002 - the order users know
+        dvcyaml: StrPath | bool | None = True,  # noqa: FBT001, FBT002 - the order users know
+        cache_images: bool = False,  # noqa: FBT001, FBT002 - the order users know
+        exp_name: str | None = None,
+        exp_message: str | None = None,
+        monitor_system: bool = False,  # noqa: FBT001, FBT002 - the order users know
+        *,
+        backend: Backend | None = None,
+        include: Iterable[StrPath] = (),
+        commit_data: bool = True,
+    ) -> None:
+        listen()
+        settings = Settings.read(os.environ)
+        mode = reports.resolve_mode(report)
+        self._layout = settings.placed(Layout.at(dir, dvcyaml))
+        self._resume = resume or settings.resume
+        self._cache_images = cache_images
+        # A process that must not write: a further rank of one job, or a forked child.
+        self._muted = settings.rank > 0
+        self._lock = threading.RLock()
+        self._losses = Losses()
+        self._started = datetime.datetime.now(datetime.timezone.utc)
+        self._thread = threading.get_ident()
+
+        self.summary: dict[str, Any] = {}
+        self._step: int | None = None
+        self._params: dict[str, Any] = {}
+        self._plots: dict[Path, Plot] = {}
+        self._artifacts: dict[str, Artifact] = {}
+        self._copies: dict[str, Path] = {}
+        self._has_images = False
+        self._described: Entries | None = None
+        self._outcome: Outcome | None = None
+        self._inside_with = False
+        self._monitor: SystemMonitor | None = None
+        self._names: set[str] = set()
+
+        request = Request(
+            save=save_dvc_exp,
+            name=exp_name,
+            message=exp_message,
+            include=tuple(Path(os.path.abspath(path)) for path in include),  # noqa: PTH100 - keeps links
+            commit_data=commit_data,
+            resume=self._resume,
+        )
+        if self._muted:
+            logger.info(
+                "%s=%d: this process of a distributed job logs and saves nothing; process 0 does.",
+                settings.rank_from, settings.rank,
+            )
+        remains.check_dir(self._layout)
+        self._end_former()
+        self._backend = backend if backend is not None else _default_backend(settings)
+        self._backend.begin(self._layout, request)
+        self._metrics = metrics.MetricWriter(self._layout, self._losses)
+        self._reporter = reports.Reporter(self._layout, None if self._muted else mode)
+        if not self._muted:
+            self._prepare()
+            _watched.add(self)
+            Live._by_root[self._layout.root] = self
+            self._watch = ending.watch(self._finish)
+        if monitor_system:
+            self.monitor_system()
+
+    def _end_former(self) -> None:
+        """Ends the unfinished run of this thread in the same folder: notebooks run cells again."""
+        former = Live._by_root.get(self._layout.root)
+        if former is not None and not self._muted and former._outcome is None:  # noqa: SLF001 - its own class
+            if former._thread != self._thread and former._thread in _live_threads():  # noqa: SLF001 - its own class
+                raise RunInProgressError(
+                    f"Another thread of this process (pid {os.getpid()}) is logging to "
+                    f"'{self.dir}'. Give each run its own folder: Live(dir='{self.dir}-2')."
+                )
+            former._finish(Outcome())  # noqa: SLF001 - its own class
+
+    def _prepare(self) -> None:
+        """Makes the folder, and takes over from the earlier run in it or clears that away."""
+        with self._losses.forgiven(self._layout.root):
+            self._layout.root.mkdir(parents=True, exist_ok=True)
+            files.sweep(self._layout.root)
+            if not self._resume:
+                remains.clear(self._layout)
+                return
+            former = remains.load(self._layout)
+            self.summary = former.summary
+            self._step = former.next_step
+            self._params = former.params
+            self._plots = {plot.path: plot for plot in former.plots}
+            self._artifacts = dict(former.artifacts)
+            self._has_images = former.has_images
+            logger.info("Resumed '%s' at step %d.", self.dir, self._step)
+
+    # -- what the run is ---------------------------------------------------------------
+
+    @property
+    def dir(self) -> str:
+        """The run's folder, as given."""
+        return self._layout.given
+
+    @property
+    def plots_dir(self) -> str:
+        """The folder over all plots."""
+        return self._layout.shown(self._layout.plots_dir)
+
+    @property
+    def metrics_file(self) -> str:
+        """The file of the summary."""
+        return self._layout.shown(self._layout.metrics_file)
+
+    @property
+    def params_file(self) -> str:
+        """The file of the parameters."""
+        return self._layout.shown(self._layout.params_file)
+
+    @property
+    def artifacts_dir(self) -> str:
+        """The folder of copied artifacts."""
+        return self._layout.shown(self._layout.artifacts_dir)
+
+    @property
+    def dvc_file(self) -> str:
+        """The dvc.yaml that `make_dvcyaml` writes."""
+        return self._layout.shown_dvcyaml
+
+    @property
+    def report_file(self) -> str | None:
+        """The report, where the mode leaves a file."""
+        if self._reporter.mode not in {"html", "md"}:
+            return None
+        return self._layout.shown(self._layout.report_file(self._reporter.mode))
+
+    @property
+    def step(self) -> int:
+        """The present step: 0 until it is set or `next_step()` is called. May be set to any int."""
+        return self._step or 0
+
+    @step.setter
+    def step(self, value: int) -> None:
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise InvalidDataTypeError("step", type(value), "a whole number")
+        self._step = int(value)
+
+    def read_step(self) -> int:
+        """The step that metrics.json holds; 0 when there is none."""
+        step = self.read_latest().get("step", 0)
+        return step if isinstance(step, int) else 0
+
+    def read_latest(self) -> dict[str, Any]:
+        """What metrics.json holds; empty when there is none."""
+        return summary.read(self._layout.metrics_file)
+
+    # -- logging -----------------------------------------------------------------------
+
+    def log_metric(
+        self,
+        name: str,
+        val: Any,
+        timestamp: bool = False,  # noqa: FBT001, FBT002 - the order users know
+        plot: bool = True,  # noqa: FBT001, FBT002 - the order users know
+    ) -> None:
+        """Logs one value of a metric at the present step.
+
+        Appends a row to `plots/metrics/{name}.tsv` and puts the value into `summary`; both
+        outlive a kill of the process from here on.
+
+        Args:
+            name: parts between `/` become folders.
+            val: int, float, str, bool, or a scalar of NumPy, torch, jax or tensorflow.
+            timestamp: adds a column of milliseconds since the epoch.
+            plot: False keeps the value out of the plots; it is in metrics.json alone.
+
+        Raises:
+            InvalidDataTypeError: `val` is no single value.
+            InvalidNameError: `name` cannot be a metric's.
+        """
+        if type(name) is not str or name not in self._names:
+            name = metrics.checked_name(name)
+            self._names.add(name)
+        value, cell = metrics.to_scalar(name, val)
+        with self._lock:
+            summary.put(self.summary, name, value)
+            if self._muted:
+                return
+            if plot:
+                self._metrics.append(name, self._step or 0, cell, timestamp=timestamp)
+            else:
+                self.make_summary()
+
+    def log_param(self, name: str, val: Any) -> None:
+        """Logs one parameter; see `log_params`."""
+        self.log_params({name: val})
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Logs parameters, written to `params.yaml` at once.
+
+        Takes nested dicts, lists, numbers, strings, booleans and None; NumPy scalars, paths,
+        enums, dates and dataclasses are converted.
+
+        Raises:
+            InvalidParameterTypeError: a value that DVC could not read back.
+        """
+        fresh = parameters.converted_all(params)
+        with self._lock:
+            self._params = {**self._params, **fresh}
+            if not self._muted:
+                with self._losses.forgiven(self._layout.params_file):
+                    parameters.write(self._layout.params_file, self._params)
+
+    def log_image(self, name: str, val: Any) -> None:
+        """Saves an image as `plots/images/{name}`, replacing one of that name.
+
+        Args:
+            name: ends in .jpg, .jpeg, .gif or .png; a path's own ending is taken when missing.
+            val: a NumPy array (HxW, HxWx1, HxWx3, HxWx4), a PIL image, a matplotlib figure
+                (closed afterwards), or the path of an image file.
+        """
+        picture = images.checked(name, val)
+        if self._muted:
+            return
+        with self._lock, self._losses.forgiven(self._layout.images_dir):
+            images.write(self._layout, picture)
+            self._has_images = True
+
+    def log_plot(
+        self,
+        name: str,
+        datapoints: Any,
+        x: str,
+        y: str | Sequence[str],
+        template: str | None = "linear",
+        title: str | None = None,
+        x_label: str | None = None,
+        y_label: str | None = None,
+    ) -> None:
+        """Saves datapoints as `plots/custom/{name}.json` with how DVC shall draw them.
+
+        Args:
+            name: of the plot; parts between `/` become folders.
+            datapoints: list of dicts, pandas frame, structured or two-dimensional NumPy array
+                (its columns are called 0, 1, ...).
+            x: the column of the x axis.
+            y: the column, or columns, of the y axis.
+            template: one of DVC's plot templates.
+            title: over the plot.
+            x_label: of the x axis.
+            y_label: of the y axis.
+        """
+        custom = plots.checked(
+            self._layout, name, datapoints, x, y, template, title, x_label, y_label
+        )
+        self._keep_plot(custom)
+
+    def log_sklearn_plot(
+        self,
+        kind: str,
+        labels: Any,
+        predictions: Any,
+        name: str | None = None,
+        title: str | None = None,
+        x_label: str | None = None,
+        y_label: str | None = None,
+        normalized: bool | None = None,  # noqa: FBT001 - the order users know
+        **kwargs: Any,
+    ) -> None:
+        """Computes one of scikit-learn's curves and saves it as `plots/sklearn/{name}.json`.
+
+        Args:
+            kind: calibration, confusion_matrix, det, precision_recall or roc.
+            labels: the true labels.
+            predictions: predicted labels (confusion_matrix) or scores.
+            name: `kind` when not given.
+            title: over the plot.
+            x_label: of the x axis.
+            y_label: of the y axis.
+            normalized: a confusion matrix in shares instead of counts.
+            **kwargs: go to scikit-learn's function.
+        """
+        curve = sklearn.computed(
+            self._layout, kind, labels, predictions, name, title, x_label, y_label,
+            normalized=normalized, **kwargs,
+        )
+        self._keep_plot(curve)
+
+    def _keep_plot(self, data: plots.PlotData) -> None:
+        with self._lock:
+            self._plots[data.plot.path] = data.plot
+            if not self._muted:
+                with self._losses.forgiven(data.plot.path):
+                    plots.write(data)
+
+    def log_artifact(
+        self,
+        path: StrPath,
+        type: str | None = None,  # noqa: A002 - the name users know
+        name: str | None = None,
+        desc: str | None = None,
+        labels: list[str] | None = None,
+        meta: dict[str, Any] | None = None,
+        copy: bool = False,  # noqa: FBT001, FBT002 - the order users know
+        cache: bool = True,  # noqa: FBT001, FBT002 - the order users know
+    ) -> None:
+        """Tracks a file or folder with DVC and describes it in the run's dvc.yaml.
+
+        Args:
+            path: what to track; `{path}.dvc` is written beside it and Git ignores the path.
+            type: "model" shows it in model registries.
+            name: its key in dvc.yaml; the file's name without its ending when not given.
+            desc: a sentence about it.
+            labels: words to find it by.
+            meta: whatever YAML can hold.
+            copy: copies it to `{dir}/artifacts/` first and tracks the copy.
+            cache: False describes it only.
+
+        Raises:
+            ArtifactError: the path cannot be tracked; the text says what to do instead.
+        """
+        if not isinstance(path, (str, os.PathLike)):
+            raise InvalidDataTypeError(path, path.__class__, "a path")
+        target = Path(os.path.abspath(path))  # noqa: PTH100 - a link is tracked as what it is
+        entry = descriptions.described(
+            target, type=type, name=name, desc=desc, labels=labels, meta=meta
+        )
+        if self._muted:
+            return
+        with self._lock:
+            if copy:
+                target = artifacts.copy_into(self._layout, target, self._copies)
+            self._backend.track(target, cache=cache)
+            if entry is not None:
+                key, artifact = entry
+                self._artifacts[key] = dataclasses.replace(artifact, path=target)
+
+    def monitor_system(
+        self,
+        interval: float = 0.05,
+        num_samples: int = 20,
+        directories_to_monitor: Mapping[str, str] | None = None,
+    ) -> None:
+        """Logs the use of CPU, memory, disk and GPU under `system/`, from a thread of its own.
+
+        Args:
+            interval: seconds between samples, 0.1 at most.
+            num_samples: how many samples make one logged average, 1 to 30.
+            directories_to_monitor: names and folders whose disks are watched.
+        """
+        if self._monitor is not None:
+            self._monitor.stop()
+        from .monitor import SystemMonitor
+
+        self._monitor = SystemMonitor(
+            self.log_metric, interval, num_samples, directories_to_monitor or {"main": "/"}
+        )
+
+    # -- writing out -------------------------------------------------------------------
+
+    def make_summary(self) -> None:
+        """Writes `summary`, and the step once there is one, to metrics.json."""
+        with self._lock:
+            if self._step is not None:
+                self.summary["step"] = self._step
+            if not self._muted:
+                with self._losses.forgiven(self._layout.metrics_file):
+                    summary.write(self._layout.metrics_file, self.summary)
+
+    def make_dvcyaml(self) -> None:
+        """Merges what the run has logged into its dvc.yaml."""
+        if self._muted:
+            return
+        with self._lock:
+            entries = self._entries()
+            self._backend.describe(entries)
+            self._described = entries
+
+    def make_report(self) -> None:
+        """Draws the report anew."""
+        with self._lock:
+            self._reporter.build(self._facts())
+
+    def sync(self) -> None:
+        """Writes summary, dvc.yaml and report; the latter two only where that is due."""
+        with self._lock:
+            self.make_summary()
+            if self._layout.dvcyaml_on and self._entries() != self._described:
+                self.make_dvcyaml()
+            if self._outcome is not None or self._reporter.due():
+                self.make_report()
+
+    def next_step(self) -> None:
+        """Writes out what the step brought, then adds one to `step`."""
+        with self._lock:
+            if self._step is None:
+                self._step = 0
+            self.sync()
+            if not self._muted:
+                self._backend.step(self._step)
+            self._step += 1
+
+    def end(self) -> None:
+        """Ends the run: writes everything out and saves the experiment.
+
+        Inside a `with` block it does nothing: leaving the block ends the run.
+        """
+        if not self._inside_with:
+            self._finish(Outcome())
+
+    def _finish(self, outcome: Outcome) -> None:
+        """Ends the run with how it ended; a second time only writes out what came since."""
+        with self._lock:
+            first = self._outcome is None
+            self._outcome = self._outcome or outcome
+            if self._monitor is not None:
+                self._monitor.stop()
+                self._monitor = None
+            # The step after the last next_step() never began: say the last one that did.
+            if isinstance(self.summary.get("step"), int):
+                self._step = self.summary["step"]
+            if self._muted:
+                return
+            if self._cache_images and self._has_images:
+                self._cache_logged_images()
+            self.sync()
+            self._metrics.close()
+            if first:
+                try:
+                    self._backend.save(self._outcome)
+                finally:
+                    self._backend.close()
+                    self._watch.cancel()
+            self._losses.tell()
+
+    def _cache_logged_images(self) -> None:
+        try:
+            self._backend.track(self._layout.images_dir)
+        except ArtifactError as error:
+            logger.warning("The images are not cached: %s", error)
+
+    def _entries(self) -> Entries:
+        layout = self._layout
+        drawn = []
+        if self._metrics:
+            drawn.append(Plot(layout.metrics_dir, {"x": "step"}))
+        if self._has_images:
+            drawn.append(Plot(layout.images_dir))
+        return Entries(
+            params=(layout.params_file,) if self._params else (),
+            metrics=(layout.metrics_file,) if self.summary or self._metrics else (),
+            plots=(*drawn, *self._plots.values()),
+            artifacts=dict(self._artifacts),
+        )
+
+    def _facts(self) -> reports.Facts:
+        return reports.Facts(
+            run=self._backend.run,
+            entries=self._entries(),
+            started=self._started,
+            step=self._step,
+            outcome=self._outcome,
+        )
+
+    # -- as a context manager ----------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        self._inside_with = True
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._inside_with = False
+        self._finish(ending.outcome_of(exc))
+
+
+# Every run that writes; a forked child must keep its hands off its parent's files.
+_watched: weakref.WeakSet[Live] = weakref.WeakSet()
+
+
+def _mute_in_child() -> None:
+    for live in _watched:
+        live._muted = True  # noqa: SLF001 - its own module
+        # The lock may have been held by a thread that does not exist in the child.
+        live._lock = threading.RLock()  # noqa: SLF001 - its own module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_mute_in_child)
+
+
+def _live_threads() -> set[int | None]:
+    return {thread.ident for thread in threading.enumerate()}
+
+
+def _default_backend(settings: Settings) -> Backend:
+    """The backend for the working directory; the repository half is imported only for this."""
+    if settings.rank > 0 or settings.test:
+        return NullBackend()
+    from .repo import backend as repository
+
+    found = repository.find()
+    return NullBackend(found) if isinstance(found, str) else found

@@ -1,0 +1,51 @@
+"""Names of metrics, plots and images: which are taken, and how they become paths."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ..errors import InvalidDataTypeError, InvalidNameError
+
+# A tab or newline would break the .tsv's header, NUL no file system takes.
+_FORBIDDEN = frozenset(chr(code) for code in (*range(32), 127))
+_MAX_PART = 200
+
+
+def checked(name: Any, what: str) -> str:
+    """The name with `/` between its parts, fit to be a path below the run's folder.
+
+    Raises:
+        InvalidDataTypeError: `name` is no string.
+        InvalidNameError: it is empty, leaves the folder, or holds a control character.
+    """
+    if not isinstance(name, (str, os.PathLike)):
+        raise InvalidDataTypeError(name, type(name), f"a string as the {what}'s name")
+    text = os.fspath(name)
+    if os.sep != "/":
+        text = text.replace(os.sep, "/")
+    problem = _problem(text)
+    if problem:
+        raise InvalidNameError(
+            f"The {what}'s name {text!r} {problem}. Give it a relative name such as "
+            "'loss' or 'train/loss': parts between '/' become folders."
+        )
+    return text
+
+
+def _problem(text: str) -> str | None:
+    if not text.strip():
+        return "is empty"
+    bad = sorted(set(text) & _FORBIDDEN)
+    if bad:
+        return f"holds the control character {bad[0]!r}"
+    if text.startswith("/") or (len(text) > 1 and text[1] == ":" and os.name == "nt"):
+        return "is absolute, so it leaves the run's folder"
+    for part in text.split("/"):
+        if part == "":
+            return "has an empty part"
+        if part in {".", ".."}:
+            return f"has the part {part!r}, which may leave the run's folder"
+        if len(part.encode("utf-8", "surrogatepass")) > _MAX_PART:
+            return f"has a part of more than {_MAX_PART} bytes, longer than file systems take"
+    return None

@@ -1,0 +1,93 @@
+"""The summary: the last value of each metric, nested by `/`, as `metrics.json`.
+
+DVC reads the file as a metrics file, so it is strict JSON: NaN and infinities are strings.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from .. import files
+from ..errors import InvalidNameError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def put(summary: dict[str, Any], name: str, value: Any) -> None:
+    """Sets `a/b/c` as `summary["a"]["b"]["c"]`.
+
+    Raises InvalidNameError, with the summary unchanged, where a part of the name is a metric
+    itself: `a` and `a/b` cannot both be read from one JSON document.
+    """
+    if "/" not in name:
+        if isinstance(summary.get(name), dict):
+            raise _clash(name, f"{name}/{next(iter(summary[name]), '')}")
+        summary[name] = value
+        return
+    *folders, last = name.split("/")
+    node = summary
+    depth = 0
+    for depth, part in enumerate(folders):  # noqa: B007 - used below
+        child = node.get(part)
+        if child is None:
+            break
+        if not isinstance(child, dict):
+            raise _clash(name, "/".join(folders[: depth + 1]))
+        node = child
+    else:
+        if isinstance(node.get(last), dict):
+            raise _clash(name, f"{name}/{next(iter(node[last]), '')}")
+        node[last] = value
+        return
+    for part in folders[depth:]:
+        node = node.setdefault(part, {})
+    node[last] = value
+
+
+def _clash(name: str, other: str) -> InvalidNameError:
+    return InvalidNameError(
+        f"Metric {name!r} cannot stand beside metric {other!r}: one would have to be a value and "
+        "a group at once in metrics.json. Rename one of them, for example to "
+        f"'{name}/value' or '{name}_value'."
+    )
+
+
+def plain(value: Any) -> Any:
+    """The value as strict JSON can hold it: NaN and infinities become their names."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    return value
+
+
+def write(path: Path, summary: dict[str, Any]) -> None:
+    """Replaces metrics.json; values the user put in by hand are made plain on the way."""
+    try:
+        data = files.dump_json(summary)
+    except (TypeError, ValueError):
+        data = files.dump_json(_cleaned(summary))
+    files.replace(path, data)
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _cleaned(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_cleaned(item) for item in value]
+    if isinstance(value, (str, int, float)) or value is None:
+        return plain(value)
+    item = getattr(value, "item", None)
+    if callable(item):
+        return _cleaned(item())
+    return str(value)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What metrics.json holds; empty when there is none."""
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    return document if isinstance(document, dict) else {}

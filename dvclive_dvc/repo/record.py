@@ -1,0 +1,66 @@
+"""`Record`: all that is needed to save a run, by its own process or later by another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source file of the repository as it was when the run began.
+
+    path: relative to the Git root, POSIX.
+    blob: the hash of its content in Git's object database, filters applied.
+    mode: Git's file mode (0o100644, 0o100755).
+    """
+
+    path: str
+    blob: str
+    mode: int
+
+
+@dataclass(frozen=True)
+class Process:
+    """The process a run belongs to, told apart from a later one that got the same number.
+
+    born: what the operating system calls the start of the process, as text (jiffies since boot
+          on Linux); empty where it cannot be told.
+    """
+
+    pid: int
+    host: str
+    born: str = ""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run, as `experiments.save` takes it and the journal keeps it. Paths are absolute.
+
+    id:       unlike that of any other run, ever.
+    dir:      the run's folder; everything below it that no `.dvc` file covers is saved.
+    dvcyaml:  the dvc.yaml it writes, None when it writes none.
+    baseline: the commit the experiment's commit will have as its parent.
+    name:     the experiment's name; a suffix is added when it is taken meanwhile.
+    script:   the program that runs, relative to the Git root, where it lies in there.
+    include:  the user's `Live(include=...)`.
+    sources:  the repository's modules that were loaded when the run began.
+    pointers: the `.dvc` files and `.gitignore`s the run wrote for its artifacts.
+    started:  ISO 8601, UTC.
+    """
+
+    id: str
+    git_root: Path
+    dvc_root: Path
+    dir: Path
+    dvcyaml: Path | None
+    baseline: str
+    name: str
+    message: str | None
+    script: str | None
+    include: tuple[Path, ...]
+    commit_data: bool
+    sources: tuple[Source, ...]
+    pointers: tuple[Path, ...]
+    process: Process
+    started: str

@@ -1,0 +1,63 @@
+"""What the environment says to the logger, read once into a frozen value."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .layout import Layout
+
+# Who numbers the processes of one distributed job: torchrun and accelerate, SLURM, Open MPI,
+# MPICH and Intel MPI.
+_RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The environment's part in a run.
+
+    rank:     this process's number within a distributed job; only number 0 logs.
+    rank_from: the variable that gave the number.
+    resume:   `DVCLIVE_RESUME`.
+    test:     `DVCLIVE_TEST`: nothing of the run shall reach the working directory.
+    """
+
+    rank: int = 0
+    rank_from: str = ""
+    resume: bool = False
+    test: bool = False
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Settings:
+        """Reads the variables; what is no number is no rank."""
+        rank, source = 0, ""
+        for variable in _RANKS:
+            value = environ.get(variable, "")
+            if value.isdecimal():
+                rank, source = int(value), variable
+                break
+        return cls(
+            rank=rank,
+            rank_from=source,
+            resume=truthy(environ.get("DVCLIVE_RESUME", "")),
+            test=truthy(environ.get("DVCLIVE_TEST", "")),
+        )
+
+    def placed(self, layout: Layout) -> Layout:
+        """The layout, in a temporary folder where the working directory is not to be touched."""
+        if not self.test:
+            return layout
+        root = Path(tempfile.mkdtemp(prefix="dvclive-"))
+        return dataclasses.replace(layout, root=root, dvcyaml=root / layout.dvcyaml.name)
+
+
+def truthy(text: str) -> bool:
+    """Whether a variable says yes, as users of `dvclive` know it: holds 1, y, yes or true."""
+    return re.search(r"1|y|yes|true", text, re.IGNORECASE) is not None
