@@ -1,0 +1,236 @@
+"""`DvcBackend`: composes the modules beside it and turns their trouble into warnings."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import os
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..backend import Entries, Mode, Outcome, Request, Run, Tracked
+from ..dvcyaml import Writer
+from ..errors import ArtifactError, ArtifactNotFoundError, CallerError, RunInProgressError
+from ..notices import logger
+from . import context as surroundings
+from . import initialise, join, journal, recovery, saving, sources
+from .cache import ArtifactCache
+from .experiments import choose_name
+from .outputs import Outputs
+from .record import Record
+from .watchers import Watchers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..layout import Layout
+    from .context import Context
+
+_NO_COMMIT = (
+    "This Git repository has no commit yet: the run is logged, but an experiment hangs on a "
+    "commit, so it cannot be saved. Run `git commit` once to have that."
+)
+_IN_STAGE = {
+    Mode.EXP_RUN: "Inside `dvc exp run`: DVC saves the experiment; the run joins it.",
+    Mode.REPRO: "Inside `dvc repro`: the run is not saved as an experiment. Use `dvc exp run` "
+    "instead to have that, or Live(save_dvc_exp=False) to say that it is not wanted.",
+}
+
+
+def find(cwd: Path | None = None, environ: Mapping[str, str] = os.environ) -> DvcBackend | str:
+    """The backend for a folder, or the sentence that says why there is none."""
+    context = surroundings.detect(cwd, environ)
+    if context.git_root is None:
+        return (
+            "No Git repository here: the run is logged, but it cannot be saved as an experiment. "
+            "Run `git init && dvc init` and commit once to have that."
+        )
+    return DvcBackend(context)
+
+
+class DvcBackend:
+    """Fulfils the `Backend` protocol in a Git repository, with DVC in it or to be put in it.
+
+    What differs between a script of one's own and a stage of a pipeline is decided in `begin`:
+    a run that saves has a `Record`, any other has none.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self.run = Run(context.exp_name, context.baseline, context.mode)
+        self._context = context
+        self._layout: Layout | None = None
+        self._writer: Writer | None = None
+        self._record: Record | None = None
+        self._cache: ArtifactCache | None = None
+        self._watchers = Watchers(None)
+        self._outputs = Outputs(context)
+        self._artifacts: list[Path] = []
+        self._pointers: tuple[Path, ...] = ()
+
+    def begin(self, layout: Layout, request: Request) -> None:
+        """Checks what would fail at the end, names the run, and keeps its journal from here on."""
+        for note in self._context.notes:
+            logger.warning("%s", note)
+        self._writer = Writer(layout, resume=request.resume)
+        self._writer.check()
+        saves = self._decide_saving(request)
+        if saves and self._context.dvc_root is None:
+            self._initialise()
+        if self._context.dvc_root is not None and self._context.mode is Mode.STANDALONE:
+            recovery.recover_before(self._context)
+            _refuse_second_run(layout.root, self._context.dvc_root)
+        self._layout = layout
+        for warning in self._outputs.judge_run(layout):
+            logger.warning("%s", warning)
+        if saves:
+            self._record = self._new_record(layout, request)
+            journal.write(self._record)
+        self.run = Run(
+            self._record.name if self._record else request.name or self._context.exp_name,
+            self._context.baseline,
+            self._context.mode,
+            saves=saves,
+        )
+        self._watchers = Watchers(self._context.watched_root)
+        self._watchers.begin(self.run.name, saves=saves)
+
+    def _decide_saving(self, request: Request) -> bool:
+        if not request.save:
+            return False
+        if self._context.mode is Mode.EXP_RUN:
+            logger.info("%s", _IN_STAGE[Mode.EXP_RUN])
+            return False
+        if self._context.mode is Mode.REPRO:
+            logger.warning("%s", _IN_STAGE[Mode.REPRO])
+            return False
+        if self._context.baseline is None:
+            logger.warning("%s", _NO_COMMIT)
+            return False
+        return True
+
+    def _initialise(self) -> None:
+        assert self._context.git_root is not None
+        initialise.initialise(self._context.git_root)
+        self._context = dataclasses.replace(self._context, dvc_root=self._context.git_root)
+        self._outputs = Outputs(self._context)
+
+    def _new_record(self, layout: Layout, request: Request) -> Record:
+        context = self._context
+        assert context.git_root is not None
+        assert context.dvc_root is not None
+        assert context.baseline is not None
+        script = sources.script(context, include=request.include)
+        return Record(
+            id=uuid.uuid4().hex,
+            git_root=context.git_root,
+            dvc_root=context.dvc_root,
+            dir=layout.root,
+            dvcyaml=layout.dvcyaml,
+            baseline=context.baseline,
+            name=choose_name(context, request.name),
+            message=request.message,
+            script=script,
+            include=request.include,
+            commit_data=request.commit_data,
+            sources=sources.loaded(context),
+            pointers=initialise.own_files(context.dvc_root),
+            process=journal.this_process(),
+            started=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        )
+
+    def track(self, path: Path, *, cache: bool = True) -> Tracked:
+        """Caches an artifact unless a stage answers for it, and notes its pointer file."""
+        if not os.path.lexists(path):
+            raise ArtifactNotFoundError(
+                f"Artifact '{path}' does not exist. Write it before it is logged."
+            )
+        try:
+            return self._track(path, cache=cache)
+        except CallerError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a training must not die of its logger
+            logger.warning(
+                "Artifact '%s' could not be cached: %s. Run `dvc add %s` when that is mended.",
+                path, error, path,
+            )
+            logger.debug("caching failed", exc_info=True)
+            return Tracked(path)
+
+    def _track(self, path: Path, *, cache: bool) -> Tracked:
+        _refuse_outside(path, self._context)
+        verdict = self._outputs.judge(path, self._artifacts)
+        if verdict.warning:
+            logger.warning("%s", verdict.warning)
+        if verdict.info:
+            logger.info("%s", verdict.info)
+        if not cache or not verdict.cache:
+            return Tracked(path, owner=verdict.owner)
+        if self._cache is None:
+            if self._context.dvc_root is None:
+                self._initialise()
+            assert self._context.dvc_root is not None
+            assert self._context.git_root is not None
+            self._cache = ArtifactCache(self._context.dvc_root, self._context.git_root)
+        added = self._cache.add(path)
+        self._artifacts.append(path)
+        self._note(added.pointer, added.gitignore)
+        return Tracked(path, pointer=added.pointer)
+
+    def _note(self, *paths: Path | None) -> None:
+        """Keeps files that the experiment takes along, in the journal as well."""
+        fresh = tuple(path for path in paths if path is not None and path not in self._pointers)
+        if not fresh:
+            return
+        self._pointers += fresh
+        if self._record is not None:
+            self._record = dataclasses.replace(
+                self._record, pointers=(*self._record.pointers, *fresh)
+            )
+            journal.write(self._record)
+
+    def describe(self, entries: Entries) -> None:
+        """Merges the run's entries into its dvc.yaml."""
+        if self._writer is not None:
+            self._writer.write(entries)
+
+    def step(self, step: int) -> None:
+        """Writes the signal file that the VS Code extension watches."""
+        self._watchers.step(step)
+
+    def save(self, outcome: Outcome) -> str | None:
+        """Makes the experiment's commit, or joins the one that DVC is about to make."""
+        if self._layout is None:
+            return None
+        if self._context.mode is Mode.EXP_RUN:
+            join.into_dvc_commit(self._context, self._layout, self._pointers)
+        if self._record is None:
+            return None
+        return saving.save_or_keep(self._record, outcome)
+
+    def close(self) -> None:
+        """Removes the signal files and closes DVC's databases."""
+        self._watchers.close()
+        if self._cache is not None:
+            self._cache.close()
+            self._cache = None
+
+
+def _refuse_second_run(folder: Path, dvc_root: Path) -> None:
+    holder = journal.holder_of(folder, dvc_root)
+    if holder is not None:
+        raise RunInProgressError(
+            f"The run '{holder.name}' (process {holder.process.pid}, since {holder.started}) "
+            f"is writing to '{folder}'. Give this one its own folder: "
+            f"Live(dir='{folder.name}-2')."
+        )
+
+
+def _refuse_outside(path: Path, context: Context) -> None:
+    root = context.dvc_root or context.git_root
+    assert root is not None
+    if not Path(os.path.realpath(path.parent)).is_relative_to(root):
+        raise ArtifactError(
+            f"Artifact '{path}' lies outside the DVC project '{root}'. Pass copy=True to have it "
+            "copied into the run's folder and tracked there."
+        )

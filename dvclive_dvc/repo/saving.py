@@ -1,0 +1,64 @@
+"""Saving a run from its record: data first, then the commit, then the remotes.
+
+The one way a run is saved, by its own process at the end as by a later one that finds its
+journal.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import SaveError
+from ..notices import logger
+from . import autopush, data, experiments, journal
+from .cache import ArtifactCache
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..backend import Outcome
+    from .cache import Hashed
+    from .record import Record
+
+
+def save(record: Record, outcome: Outcome) -> str:
+    """Makes the experiment's commit, removes the journal, and pushes where that is configured.
+
+    Raises SaveError, with the journal left in place.
+    """
+    overrides = _committed_data(record) if record.commit_data else {}
+    commit = experiments.save(record, outcome, overrides)
+    journal.remove(record)
+    autopush.push(record, commit)
+    return commit
+
+
+def save_or_keep(record: Record, outcome: Outcome) -> str | None:
+    """As `save`; when it fails, one message that tells the cause and the way back."""
+    try:
+        return save(record, outcome)
+    except Exception as error:  # noqa: BLE001 - a training must not die of its logger
+        journal.keep(record, outcome)
+        cause = error if isinstance(error, SaveError) else f"{type(error).__name__}: {error}"
+        logger.warning(
+            "The run '%s' could not be saved as an experiment: %s. Its files are in '%s'; when "
+            "the cause is gone, run `dvclive-dvc recover`.", record.name, cause, record.dir,
+        )
+        logger.debug("saving failed", exc_info=True)
+        return None
+
+
+def _committed_data(record: Record) -> dict[str, bytes]:
+    cache: ArtifactCache | None = None
+
+    def store(path: Path) -> Hashed:
+        nonlocal cache
+        if cache is None:
+            cache = ArtifactCache(record.dvc_root, record.git_root)
+        return cache.hash_into_cache(path)
+
+    try:
+        return data.committed(record, store)
+    finally:
+        if cache is not None:
+            cache.close()
