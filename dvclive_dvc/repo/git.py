@@ -1,34 +1,265 @@
-"""Opening the Git repository around a folder, as `git` itself would find it."""
+"""The Git repository around a folder: found, opened and asked the way `git` itself would.
+
+Two readers stand side by side. libgit2 (pygit2) opens objects, references and configuration in
+this process within a millisecond; the `git` program reads what libgit2 cannot (split and sparse
+indexes, external filters) and compares 50,000 files in a third of libgit2's time.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from dataclasses import dataclass
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ..errors import RepositoryError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import pygit2
+
+# What makes Git look elsewhere than the files say (`git rev-parse --local-env-vars`).
+LOCAL_VARIABLES = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+)
+_PATHS = ("GIT_COMMON_DIR", "GIT_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_WORK_TREE")
+
 
 @dataclass(frozen=True)
 class Place:
-    """A Git working tree: its top folder, its repository folder, and the commit at HEAD."""
+    """A Git working tree: its top folder, its repository folder, and the commit at HEAD.
+
+    common_dir: the folder that all worktrees share (objects, refs); `git_dir` where there is one.
+    variables:  the GIT_* variables that led here, with absolute paths, so that a later
+                `os.chdir` or another process finds the same place. Empty in the usual case.
+    """
 
     root: Path
     git_dir: Path
     head: str | None
+    common_dir: Path = Path()
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 def locate(start: Path, environ: Mapping[str, str]) -> Place | None:
-    """The working tree that holds `start`; None where there is none (or a bare repository)."""
+    """The working tree that holds `start`; None where there is none (or a bare repository).
+
+    Obeys GIT_DIR and its like. Raises `RepositoryError` for a repository that is there but
+    cannot be used (an owner Git does not trust, a format that DVC cannot read); its text is
+    for the user and says what to do. Takes well below 3 ms, however many files are tracked.
+    """
     import pygit2
 
-    found = environ.get("GIT_DIR") or pygit2.discover_repository(str(start))
+    variables = _pinned(start, environ)
+    found = variables.get("GIT_DIR") or pygit2.discover_repository(
+        str(start), False, environ.get("GIT_CEILING_DIRECTORIES", "")
+    )
     if not found:
         return None
-    repo = pygit2.Repository(found)
-    if repo.workdir is None:
+    repo = _open(found)
+    git_dir = Path(os.path.realpath(repo.path))
+    root = _work_tree(repo, start, variables)
+    if root is None:
         return None
-    head = None if repo.head_is_unborn else str(repo.head.target)
-    return Place(Path(os.path.realpath(repo.workdir)), Path(os.path.realpath(repo.path)), head)
+    if variables:
+        variables |= {"GIT_DIR": str(git_dir), "GIT_WORK_TREE": str(root)}
+    common = Path(variables.get("GIT_COMMON_DIR") or common_dir(git_dir))
+    return Place(root, git_dir, read_head(git_dir, common), common, variables)
+
+
+def _pinned(start: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    pinned = {name: environ[name] for name in LOCAL_VARIABLES if environ.get(name)}
+    for name in _PATHS:
+        if name in pinned:
+            pinned[name] = os.path.normpath(start / pinned[name])
+    # Without these two the others name no repository of their own; Git sets GIT_PREFIX for
+    # every alias and hook, which is no reason to leave the usual path.
+    pinned.pop("GIT_PREFIX", None)
+    return pinned
+
+
+def _work_tree(
+    repo: pygit2.Repository, start: Path, variables: Mapping[str, str]
+) -> Path | None:
+    if "GIT_WORK_TREE" in variables:
+        return Path(os.path.realpath(variables["GIT_WORK_TREE"]))
+    if "GIT_DIR" in variables and "core.worktree" not in repo.config:
+        # git(1): "If GIT_DIR is set but no work tree is, the current directory is its top."
+        return None if repo.is_bare else Path(os.path.realpath(start))
+    return Path(os.path.realpath(repo.workdir)) if repo.workdir else None
+
+
+def _open(path: str) -> pygit2.Repository:
+    import pygit2
+
+    try:
+        return pygit2.Repository(path)
+    except pygit2.GitError as error:
+        text = str(error)
+        folder = Path(path).parent if Path(path).name == ".git" else Path(path)
+        if "not owned by current user" in text:
+            raise RepositoryError(
+                f"Git does not trust the repository at '{folder}', because it belongs to "
+                "another user (usual in containers). To use it: "
+                f"git config --global --add safe.directory '{folder}'"
+            ) from error
+        raise RepositoryError(
+            f"The Git repository at '{folder}' is of a kind that DVC cannot read ({text}). "
+            "Use one with SHA-1 hashes and ordinary reference files "
+            "(`git init --object-format=sha1 --ref-format=files`)."
+        ) from error
+
+
+def common_dir(git_dir: Path) -> Path:
+    """The folder that the worktrees of one repository share."""
+    try:
+        text = (git_dir / "commondir").read_text().rstrip("\n")
+    except FileNotFoundError:
+        return git_dir
+    return Path(os.path.realpath(git_dir / text))
+
+
+def read_head(git_dir: Path, common: Path) -> str | None:
+    """The commit at HEAD; None while there is none.
+
+    Read from the files themselves: libgit2 parses all of packed-refs to answer this, which
+    grows with the experiments in it.
+    """
+    folder, name = git_dir, "HEAD"
+    for _ in range(6):  # refs.c: MAXDEPTH is 5
+        value = read_ref(folder, name) or read_ref(common, name)
+        if value is None or not value.startswith("ref: "):
+            return value
+        folder, name = common, value[5:].strip()
+        if name.startswith(("refs/bisect/", "refs/worktree/", "refs/rewritten/")):
+            folder = git_dir
+    return None
+
+
+def read_ref(folder: Path, name: str) -> str | None:
+    """What the reference `name` below a repository folder holds, loose or packed."""
+    try:
+        return (folder / name).read_text().strip()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return packed_ref(folder, name)
+
+
+def packed_ref(folder: Path, name: str) -> str | None:
+    """The hash that `packed-refs` gives for `name`. One pass of `find`, nothing is parsed."""
+    try:
+        data = (folder / "packed-refs").read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    at = data.find(b" " + os.fsencode(name) + b"\n")
+    return data[data.rfind(b"\n", 0, at) + 1 : at].decode("ascii") if at >= 0 else None
+
+
+class Git:
+    """One repository, as this package uses it: libgit2 in here, `git` where it must be."""
+
+    def __init__(self, root: Path, variables: Mapping[str, str]) -> None:
+        self.root = root
+        self._variables = variables
+
+    @cached_property
+    def repo(self) -> pygit2.Repository:
+        """libgit2's view. Raises `RepositoryError` where it cannot be opened."""
+        import pygit2
+
+        found = self._variables.get("GIT_DIR") or pygit2.discover_repository(str(self.root))
+        if not found:
+            raise RepositoryError(f"There is no Git repository at '{self.root}' any more.")
+        repo = _open(found)
+        objects = self._variables.get("GIT_OBJECT_DIRECTORY")
+        if objects:
+            odb = pygit2.Odb(objects)
+            others = self._variables.get("GIT_ALTERNATE_OBJECT_DIRECTORIES", "")
+            for path in filter(None, others.split(os.pathsep)):
+                odb.add_disk_alternate(path)
+            repo.set_odb(odb)
+        return repo
+
+    @cached_property
+    def common_dir(self) -> Path:
+        """Where the references are."""
+        given = self._variables.get("GIT_COMMON_DIR")
+        return Path(given) if given else common_dir(Path(os.path.realpath(self.repo.path)))
+
+    @property
+    def head(self) -> str | None:
+        """The commit at HEAD now."""
+        return read_head(Path(self.repo.path), self.common_dir)
+
+    @property
+    def index_file(self) -> Path:
+        """The index in use."""
+        return Path(self._variables.get("GIT_INDEX_FILE") or Path(self.repo.path, "index"))
+
+    @cached_property
+    def program(self) -> str | None:
+        """The `git` program; None where the PATH has none."""
+        return shutil.which("git")
+
+    def start(self, *args: str, **variables: str) -> subprocess.Popen[bytes]:
+        """Starts a `git` command at the top of the working tree; stdin and stdout are pipes.
+
+        It takes no optional lock, runs no file system monitor, asks nobody for a password and
+        fetches nothing.
+        """
+        if self.program is None:
+            raise RepositoryError("There is no `git` program on the PATH.")
+        kept = {name: value for name, value in os.environ.items() if name not in LOCAL_VARIABLES}
+        fixed = {
+            "GIT_OPTIONAL_LOCKS": "0",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_NO_LAZY_FETCH": "1",
+            "LC_ALL": "C",
+        }
+        return subprocess.Popen(
+            [self.program, "-c", "core.fsmonitor=false", *args],
+            cwd=self.root,
+            env={**kept, **self._variables, **fixed, **variables},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def ask(self, *args: str, given: bytes = b"", **variables: str) -> bytes:
+        """Runs a `git` command to its end and returns what it wrote; see `answer`."""
+        return answer(self.start(*args, **variables), given)
+
+
+def answer(process: subprocess.Popen[bytes], given: bytes = b"") -> bytes:
+    """The output of a command begun by `Git.start`.
+
+    Raises `RepositoryError` with Git's own words when it failed. Whatever ends the waiting
+    (a second Ctrl-C) ends the command.
+    """
+    try:
+        out, complaint = process.communicate(given)
+    except BaseException:
+        process.kill()
+        with contextlib.suppress(OSError):
+            process.wait()
+        raise
+    if process.returncode:
+        said = complaint.decode("utf-8", "replace").strip()
+        raise RepositoryError(f"`git` failed with {process.returncode}: {said}")
+    return out

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Record:
     sources:  the repository's modules that were loaded when the run began.
     pointers: the `.dvc` files and `.gitignore`s the run wrote for its artifacts.
     started:  ISO 8601, UTC.
+    git:      the GIT_* variables that led to the repository (`git.Place.variables`).
     """
 
     id: str
@@ -64,3 +69,4 @@ class Record:
     pointers: tuple[Path, ...]
     process: Process
     started: str
+    git: Mapping[str, str] = field(default_factory=dict)

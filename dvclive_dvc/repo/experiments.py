@@ -1,0 +1,429 @@
+"""A run as a DVC experiment: its name, its tree, its commit, its reference."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import random
+import re
+import secrets
+import socket
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import RepositoryError, SaveError
+from ..notices import logger
+from . import trees
+from .git import Git, common_dir, packed_ref
+from .snapshot import Blobs, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
+    import pygit2
+
+    from ..backend import Outcome
+    from .context import Context
+    from .record import Record
+
+_TEMPORARY = ".dvclive-tmp"
+
+# -- names -----------------------------------------------------------------------------------
+
+
+def choose_name(context: Context, wanted: str | None) -> str:
+    """The experiment's name: the wished one, `DVC_EXP_NAME`, else one as DVC makes them.
+
+    One that cannot be a reference, or is taken on this baseline, gives a warning and a fresh
+    name: at start, not after ten hours. Costs two look-ups, however many experiments there are.
+    """
+    name = wanted or context.exp_name
+    if name:
+        trouble = _trouble_with(name)
+        if trouble is None and not _taken(context, name):
+            return name
+        fresh = _fresh_name(context)
+        logger.warning(
+            "The experiment cannot be named '%s': %s. It will be '%s'. Choose another name by "
+            "`Live(exp_name=...)` or DVC_EXP_NAME.",
+            name, trouble or "an experiment of that name exists on this commit", fresh,
+        )
+        return fresh
+    return _fresh_name(context)
+
+
+def _trouble_with(name: str) -> str | None:
+    import pygit2
+
+    if "/" in name:
+        # dvc/repo/experiments/refs.py: ExpRefInfo.from_ref takes no more than five parts.
+        return "DVC cannot read a name with '/'"
+    if name.startswith("-"):
+        return "a name that begins with '-' reads as an option of `dvc exp`"
+    if not pygit2.reference_is_valid_name(f"refs/exps/ab/cd/{name}"):
+        return "Git takes no such name for a reference (see `git check-ref-format --help`)"
+    return None
+
+
+def _taken(context: Context, name: str) -> bool:
+    if context.git_dir is None or context.baseline is None:
+        return False
+    common = common_dir(context.git_dir)
+    ref = reference(context.baseline, name)
+    return os.path.lexists(common / ref) or packed_ref(common, ref) is not None
+
+
+def _fresh_name(context: Context) -> str:
+    make = _generator()
+    for _ in range(50):
+        name = make()
+        if not _taken(context, name):
+            return name
+    return f"{make()}-{secrets.token_hex(3)}"
+
+
+def _generator() -> Callable[[], str]:
+    """DVC's own `gen_random_name`, without importing DVC.
+
+    Importing dvc.repo.experiments.utils loads all of DVC (0.3 s), for a function that needs
+    nothing but `random` and its own word lists; so it is taken out of the file by itself, and
+    imported the usual way only where that fails.
+    """
+    import importlib.util
+
+    with contextlib.suppress(Exception):
+        spec = importlib.util.find_spec("dvc")
+        folder = spec.submodule_search_locations[0]  # type: ignore[union-attr, index]
+        text = Path(folder, "repo", "experiments", "utils.py").read_text(encoding="utf-8")
+        match = re.search(r"^def gen_random_name\(.*?(?=^\S)", text, re.MULTILINE | re.DOTALL)
+        names: dict[str, object] = {"random": random}
+        exec(match.group(), names)  # type: ignore[union-attr]  # noqa: S102 - DVC's own source
+        made = names["gen_random_name"]
+        if isinstance(made(), str):  # type: ignore[operator]
+            return made  # type: ignore[return-value]
+    from dvc.repo.experiments.utils import gen_random_name
+
+    return gen_random_name  # type: ignore[no-any-return]
+
+
+def reference(baseline: str, name: str) -> str:
+    """The reference DVC finds the experiment by (dvc/repo/experiments/refs.py)."""
+    return f"refs/exps/{baseline[:2]}/{baseline[2:]}/{name}"
+
+
+# -- saving ----------------------------------------------------------------------------------
+
+
+def save(
+    record: Record,
+    outcome: Outcome,
+    overrides: Mapping[str, bytes] | None = None,
+    covered: Collection[Path] = (),
+) -> str:
+    """Saves the run as an experiment and returns its commit's full hash.
+
+    Only objects and one new reference are written: no branch, index, stash, reflog, hook or
+    lock of the user's is touched. `overrides` are files' contents that enter instead of those
+    on disk (path relative to the Git root); `covered` are DVC's outputs (absolute), whose bytes
+    DVC keeps and Git must not.
+
+    Raises `SaveError` with its cause when it could not be done; nothing is left behind then but
+    objects that `git gc` removes.
+    """
+    import pygit2
+
+    try:
+        git = Git(record.git_root, record.git)
+        status = Status(git, record.baseline)
+        tree = _tree(git, record, status, overrides or {}, covered)
+        if git.head != record.baseline:
+            logger.warning(
+                "HEAD moved while the run was going; the experiment belongs to the commit it "
+                "began on, %s.", record.baseline[:7],
+            )
+        return _commit(git, record, outcome, tree)
+    except (OSError, ValueError, KeyError, pygit2.GitError, RepositoryError) as error:
+        raise SaveError(
+            f"The experiment '{record.name}' could not be saved: {_reason(error)}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"the repository lacks the object {error.args[0] if error.args else ''}"
+    return str(error)
+
+
+def _tree(
+    git: Git,
+    record: Record,
+    status: Status,
+    overrides: Mapping[str, bytes],
+    covered: Collection[Path],
+) -> bytes:
+    # What is not tracked is read while `git status` looks at what is.
+    blobs = Blobs(git)
+    own = [path for path in _own_files(record, covered) if path.split(b"/", 1)[0] != b".git"]
+    tracked = status.result()
+    for path in own:
+        blobs.add(path, tracked.on_disk.pop(path, None))
+    for path, before in tracked.on_disk.items():
+        blobs.add(path, before)
+    for path in tracked.conflict:
+        logger.warning(
+            "'%s' is in conflict; the experiment has it as it is in the working tree.",
+            os.fsdecode(path),
+        )
+    changes: dict[bytes, trees.Entry | None] = dict(tracked.staged)
+    changes.update(dict.fromkeys(tracked.on_disk))
+    changes.update(blobs.result())
+    changes.update(_sources(git, record, tracked.base, changes))
+    for name, data in overrides.items():
+        path = os.fsencode(name)
+        old = changes.get(path) or trees.find(git.repo, tracked.base, path)
+        changes[path] = (old[0] if old else trees.FILE, git.repo.create_blob(data).raw)
+    return trees.changed(git.repo, tracked.base, changes)
+
+
+def _sources(
+    git: Git, record: Record, base: bytes, changes: Mapping[bytes, trees.Entry | None]
+) -> Iterator[tuple[bytes, trees.Entry]]:
+    """The loaded sources as they were; only those that are in the tree anyhow."""
+    for source in record.sources:
+        path = os.fsencode(source.path)
+        now = changes[path] if path in changes else trees.find(git.repo, base, path)
+        then = (source.mode, bytes.fromhex(source.blob))
+        if now is None and not (path in changes and trees.find(git.repo, base, path)):
+            continue  # never tracked: what the user did not give to Git stays out
+        if now is not None and now[1] == then[1]:
+            continue
+        if source.blob not in git.repo:
+            logger.warning(
+                "'%s' changed while the run was going, and Git no longer has the version that "
+                "ran; the experiment has the present one.", source.path,
+            )
+            continue
+        logger.warning(
+            "'%s' changed while the run was going; the experiment has the version that ran.",
+            source.path,
+        )
+        yield path, then
+
+
+def _own_files(record: Record, covered: Collection[Path]) -> Iterator[bytes]:
+    """Paths, relative to the Git root, of what the run wrote and what the user included."""
+    root = os.fsencode(record.git_root)
+    seen: set[bytes] = set()
+    kept_by_dvc = {os.fsencode(path) for path in covered}
+    given = [record.dir, record.dvcyaml, *record.pointers, *record.include]
+    for path in (os.fsencode(one) for one in given if one is not None):
+        if not path.startswith(root + b"/"):
+            logger.warning(
+                "'%s' is outside of the Git repository '%s', so the experiment is without it.",
+                os.fsdecode(path), record.git_root,
+            )
+            continue
+        for file in _files(path, kept_by_dvc):
+            name = file[len(root) + 1 :]
+            if name not in seen:
+                seen.add(name)
+                yield name
+
+
+def _files(top: bytes, kept_by_dvc: Collection[bytes]) -> Iterator[bytes]:
+    if not os.path.isdir(top) or os.path.islink(top):  # noqa: PTH112, PTH114 - bytes
+        yield top
+        return
+    for folder, folders, names in os.walk(top):
+        if folder != top and b".git" in (*folders, *names):
+            folders.clear()  # another repository's affair
+            continue
+        outputs = {*kept_by_dvc, *_outputs_beside(folder, names)}
+        for name in (*names, *(one for one in folders if _is_link(folder, one))):
+            path = os.path.join(folder, name)  # noqa: PTH118 - bytes
+            if path not in outputs and not name.endswith(_TEMPORARY.encode()):
+                yield path
+        folders[:] = [
+            one
+            for one in folders
+            if one not in (b".git", b".dvc") and os.path.join(folder, one) not in outputs  # noqa: PTH118
+        ]
+
+
+def _is_link(folder: bytes, name: bytes) -> bool:
+    return os.path.islink(os.path.join(folder, name))  # noqa: PTH114, PTH118 - bytes
+
+
+def _outputs_beside(folder: bytes, names: list[bytes]) -> Iterator[bytes]:
+    """What the `.dvc` files of a folder cover. By `dvc add` that is their name without `.dvc`."""
+    for name in names:
+        if name.endswith(b".dvc") and name != b".dvc":
+            yield os.path.join(folder, name.removesuffix(b".dvc"))  # noqa: PTH118 - bytes
+
+
+# -- commit and reference --------------------------------------------------------------------
+
+
+def _commit(git: Git, record: Record, outcome: Outcome, tree: bytes) -> str:
+    import pygit2
+
+    commit = git.repo.create_commit(
+        None,
+        _identity(git.repo, "author"),
+        _identity(git.repo, "committer"),
+        message(record, outcome, tree.hex()),
+        pygit2.Oid(raw=tree),
+        [pygit2.Oid(hex=record.baseline)],
+    )
+    name = record.name
+    for number in range(2, 10_000):
+        if _create_reference(git.common_dir, reference(record.baseline, name), str(commit)):
+            if name != record.name:
+                logger.warning(
+                    "The name '%s' was taken while the run was going; the experiment is '%s'.",
+                    record.name, name,
+                )
+            return str(commit)
+        name = f"{record.name}-{number}"
+    raise SaveError(f"No free name like '{record.name}' was found.")
+
+
+def message(record: Record, outcome: Outcome, fingerprint: str) -> str:
+    """The commit's message: the user's or DVC's, then how the run ended, as trailers.
+
+    No argument, variable or exception's text: those hold secrets, and experiments are pushed.
+    """
+    trailers = {
+        "Dvclive-Status": outcome.status.value,
+        "Dvclive-Script": record.script,
+        "Dvclive-Exception": outcome.exception,
+        "Dvclive-Raised-At": outcome.raised_at,
+        "Dvclive-Exit-Code": outcome.exit_code,
+        "Dvclive-Signal": outcome.signal,
+    }
+    lines = [f"{key}: {_one_line(str(it))}" for key, it in trailers.items() if it is not None]
+    text = (record.message or f"dvc: commit experiment {fingerprint}").replace("\0", "").strip()
+    return text.encode("utf-8", "replace").decode() + "\n\n" + "\n".join(lines) + "\n"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.encode("utf-8", "replace").decode().split())
+
+
+def _identity(repo: pygit2.Repository, role: str) -> pygit2.Signature:
+    """Who commits, as Git finds it (ident.c): variables, configuration, then the system.
+
+    Git refuses where it would have to guess; a run is not lost for that, so the guess is taken.
+    """
+    import pygit2
+
+    def first(*keys: str) -> str | None:
+        for key in keys:
+            value = os.environ.get(key) or (
+                repo.config[key] if "." in key and key in repo.config else None
+            )
+            # Git strips what would break the line (ident.c, strbuf_addstr_without_crud).
+            value = re.sub(r"[<>\n\0]", "", value or "").strip(" .,:;\"'\\")
+            if value:
+                return value
+        return None
+
+    upper = f"GIT_{role.upper()}"
+    name = first(f"{upper}_NAME", f"{role}.name", "user.name") or _system_name()
+    email = first(f"{upper}_EMAIL", f"{role}.email", "user.email", "EMAIL")
+    when, offset = _moment(os.environ.get(f"{upper}_DATE"))
+    return pygit2.Signature(name, email or _system_email(), when, offset)
+
+
+def _system_name() -> str:
+    with contextlib.suppress(Exception):
+        import pwd
+
+        name = pwd.getpwuid(os.getuid()).pw_gecos.split(",")[0].strip()
+        if name:
+            return name
+    with contextlib.suppress(Exception):
+        return getpass.getuser()
+    return "unknown"
+
+
+def _system_email() -> str:
+    user = "unknown"
+    with contextlib.suppress(Exception):
+        user = getpass.getuser()
+    return f"{user}@{socket.gethostname() or 'localhost'}"
+
+
+def _moment(given: str | None) -> tuple[int, int]:
+    """Seconds since the epoch and minutes east of Greenwich, from a GIT_*_DATE or the clock."""
+    if given:
+        # "Git internal format" of git-commit(1); "@" marks it.
+        match = re.fullmatch(r"@?(\d+)(?: ([+-])(\d\d)(\d\d))?", given.strip())
+        if match:
+            minutes = int(match[3] or 0) * 60 + int(match[4] or 0)
+            return int(match[1]), -minutes if match[2] == "-" else minutes
+        with contextlib.suppress(ValueError):
+            moment = datetime.fromisoformat(given.strip().replace("Z", "+00:00")).astimezone()
+            return int(moment.timestamp()), _minutes(moment)
+    return int(time.time()), _minutes(datetime.now().astimezone())
+
+
+def _minutes(moment: datetime) -> int:
+    offset = moment.utcoffset()
+    return int(offset.total_seconds() // 60) if offset else 0
+
+
+def _create_reference(common: Path, name: str, commit: str) -> bool:
+    """Creates a reference from nothing; False where it exists already.
+
+    libgit2 checks for an existing one before it takes its lock, so of two runs that end
+    together one would replace the other. Here the kernel decides: a finished file without a
+    name is linked to its name, which fails when that is there; a kill leaves nothing behind.
+    """
+    path = common / name
+    if packed_ref(common, name) is not None:
+        return False
+    for _ in range(10):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _link_new_file(path, f"{commit}\n".encode("ascii"))
+        except FileExistsError:
+            return False
+        except FileNotFoundError:
+            continue  # `git pack-refs` removed the empty folder between the two calls
+        if packed_ref(common, name) not in (None, commit):
+            # Packed by Git between the look and the link: it was there first.
+            path.unlink()
+            return False
+        return True
+    raise FileNotFoundError(f"The folder of {path} vanishes as soon as it is made.")
+
+
+def _link_new_file(path: Path, data: bytes) -> None:
+    try:
+        fd = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o666)
+    except (OSError, AttributeError):
+        # No nameless files on this file system: as Git does it, by a lock beside it.
+        lock = path.with_name(path.name + ".lock")
+        fd = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        try:
+            with open(fd, "wb") as file:  # noqa: PTH123 - a descriptor
+                file.write(data)
+            if os.path.lexists(path):
+                raise FileExistsError(path) from None
+            os.replace(lock, path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                lock.unlink()
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.write(fd, data)
+        # With a folder's descriptor Python calls linkat(2), which can follow the link in /proc.
+        os.link(f"/proc/self/fd/{fd}", path.name, dst_dir_fd=folder, follow_symlinks=True)
+    finally:
+        os.close(fd)
+        os.close(folder)

@@ -1,0 +1,316 @@
+"""The tracked files as they are in the working tree, as changes to the tree of a commit."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import RepositoryError
+from ..notices import logger
+from . import trees
+from .git import Git, answer
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterable
+
+_STATUS = (
+    "status",
+    "--porcelain=v2",
+    "--branch",
+    "--no-ahead-behind",
+    "-z",
+    "--untracked-files=no",
+    "--no-renames",
+    "--ignore-submodules=dirty",
+)
+_CONVERTED = (b"filter", b"working-tree-encoding")
+# Git streams a large file; reading it in here would hold all of it in memory.
+_LARGE = 32 * 2**20
+
+
+@dataclass
+class Tracked:
+    """What Git tracks, against the tree of a commit.
+
+    base:     the raw hash of that tree.
+    staged:   what the index has otherwise than `base`, where the file on disk is the index's.
+    on_disk:  files whose content on disk is not the index's, with the mode they have there;
+              the entry is what the index has (None where it has nothing yet).
+    conflict: files in conflict; they are among `on_disk`, too.
+    """
+
+    base: bytes
+    staged: dict[bytes, trees.Entry | None] = field(default_factory=dict)
+    on_disk: dict[bytes, trees.Entry | None] = field(default_factory=dict)
+    conflict: list[bytes] = field(default_factory=list)
+
+
+class Status:
+    """A look at the tracked files that goes on while the caller does something else.
+
+    Costs one `git status` without untracked files, in a process of its own; where there is no
+    `git`, or it fails, libgit2 does the same more slowly.
+    """
+
+    def __init__(self, git: Git, baseline: str) -> None:
+        self._git = git
+        self._baseline = baseline
+        self._process: subprocess.Popen[bytes] | None = None
+        if git.program is not None:
+            self._process = git.start(*_STATUS)
+
+    def result(self) -> Tracked:
+        """Waits for the answer. Raises `RepositoryError` where neither reader can give one."""
+        if self._process is None:
+            return _by_libgit2(self._git, self._baseline)
+        try:
+            return self._parse(answer(self._process))
+        except RepositoryError:
+            try:
+                return _by_libgit2(self._git, self._baseline)
+            except Exception as error:
+                logger.debug("libgit2 could not read the index either: %s", error)
+            raise
+
+    def _parse(self, output: bytes) -> Tracked:
+        head = self._baseline
+        lines = iter(output.split(b"\0"))
+        found = []
+        for line in lines:
+            if line.startswith(b"# branch.oid ") and not line.endswith(b"(initial)"):
+                head = line[13:].decode("ascii")
+            elif line[:1] in b"1u" and line:
+                found.append(line)
+        tracked = Tracked(trees.of_commit(self._git.repo, head))
+        for line in found:
+            _take(line, tracked)
+        return tracked
+
+
+def _take(line: bytes, tracked: Tracked) -> None:
+    # git-status(1), "Changed Tracked Entries" and "Unmerged Entries" of porcelain format 2.
+    if line[:1] == b"u":
+        *_, mode, _, ours, _, path = line.split(b" ", 10)
+        entry = (int(mode, 8) or trees.FILE, bytes.fromhex(ours.decode("ascii")))
+        tracked.on_disk[path] = entry if any(entry[1]) else None
+        tracked.conflict.append(path)
+        return
+    _, states, submodule, _, index_mode, disk_mode, _, sha, path = line.split(b" ", 8)
+    in_index = (int(index_mode, 8), bytes.fromhex(sha.decode("ascii")))
+    if not submodule.startswith(b"N"):
+        # What a submodule has checked out is its own affair; the recorded commit enters.
+        tracked.staged[path] = in_index if in_index[0] else None
+    elif states[1:2] == b".":
+        tracked.staged[path] = in_index if in_index[0] else None
+    elif states[1:2] == b"D":
+        tracked.staged[path] = None
+    else:
+        mode = int(disk_mode, 8) or trees.FILE
+        tracked.on_disk[path] = (mode, in_index[1]) if any(in_index[1]) else None
+
+
+def _by_libgit2(git: Git, baseline: str) -> Tracked:
+    import pygit2
+
+    if git.index_file != Path(git.repo.path, "index"):
+        raise RepositoryError("GIT_INDEX_FILE is obeyed only where the `git` program is there.")
+    head = git.head or baseline
+    tracked = Tracked(trees.of_commit(git.repo, head))
+    index = git.repo.index
+    states = pygit2.enums.DeltaStatus
+    flags = pygit2.enums.DiffOption
+    tree = git.repo[pygit2.Oid(raw=tracked.base)]
+    # Seen from the index, so "new" is a file that the tree does not have.
+    for delta in tree.diff_to_index(index, flags=flags.INCLUDE_TYPECHANGE).deltas:
+        new = delta.new_file
+        if delta.status == states.CONFLICTED:
+            continue
+        gone = delta.status == states.DELETED
+        tracked.staged[new.raw_path] = None if gone else (int(new.mode), new.id.raw)
+    for delta in index.diff_to_workdir(flags.INCLUDE_TYPECHANGE).deltas:
+        old, path = delta.old_file, delta.old_file.raw_path or delta.new_file.raw_path
+        if delta.status == states.UNTRACKED or int(old.mode) == trees.SUBMODULE:
+            continue
+        if delta.status == states.DELETED:
+            tracked.staged[path] = None
+            continue
+        mode = int(delta.new_file.mode) or trees.FILE
+        tracked.on_disk[path] = (mode, old.id.raw) if any(old.id.raw) else None
+        if delta.status == states.CONFLICTED:
+            tracked.conflict.append(path)
+    return tracked
+
+
+class Blobs:
+    """Turns files into blobs exactly as `git add` would, filters and line endings included.
+
+    Most files pass as they are, which is decided here from the attribute files that could say
+    otherwise; only the others are given to `git`, all at once, on an index of its own in the
+    temporary folder.
+    """
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+        self._attributes: dict[bytes, bytes] = {}
+        self._waiting: dict[bytes, trees.Entry | None] = {}
+        self._done: dict[bytes, trees.Entry] = {}
+        self._file_modes: bool | None = None
+
+    def add(self, path: bytes, before: trees.Entry | None = None) -> None:
+        """Takes the file at `path` (relative to the working tree) as it is on disk now.
+
+        `before` is what the index has there: its mode counts where the disk cannot tell modes,
+        its line endings where `text=auto` keeps what is committed. A path that is no file or
+        link (any more) is passed over.
+        """
+        full = os.path.join(os.fsencode(self._git.root), path)  # noqa: PTH118 - bytes
+        try:
+            info = os.lstat(full)
+            if stat.S_ISLNK(info.st_mode):
+                self._done[path] = (trees.LINK, self._blob(os.readlink(full)))
+                return
+            if not stat.S_ISREG(info.st_mode):
+                return
+            rules = self._rules(path)
+            if info.st_size > _LARGE or any(word in rules for word in _CONVERTED):
+                self._waiting[path] = before
+                return
+            with open(full, "rb") as file:  # noqa: PTH123 - bytes
+                data = file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        if _could_change(data, rules):
+            self._waiting[path] = before
+        else:
+            self._done[path] = (self._mode(info.st_mode, before), self._blob(data))
+
+    def result(self) -> dict[bytes, trees.Entry]:
+        """The entries of all files that were added and are there."""
+        if self._waiting:
+            if self._git.program is not None:
+                self._clean_by_git()
+            else:
+                self._clean_by_libgit2()
+            self._waiting = {}
+        return self._done
+
+    def _blob(self, data: bytes) -> bytes:
+        return self._git.repo.create_blob(data).raw
+
+    def _mode(self, mode: int, before: trees.Entry | None) -> int:
+        if before and before[0] == trees.LINK:
+            return trees.LINK  # core.symlinks=false: a plain file stands for the link
+        if self._file_modes is None:
+            config = self._git.repo.config
+            self._file_modes = "core.filemode" not in config or config.get_bool("core.filemode")
+        if self._file_modes:
+            return trees.EXECUTABLE if mode & stat.S_IXUSR else trees.FILE
+        return before[0] if before else trees.FILE
+
+    def _rules(self, path: bytes) -> bytes:
+        """All attribute lines that could speak about `path`, as one text."""
+        folder = path.rpartition(b"/")[0]
+        known = self._attributes.get(folder)
+        if known is None:
+            above = self._rules(folder) if folder else self._rules_of_all()
+            file = os.path.join(os.fsencode(self._git.root), folder, b".gitattributes")  # noqa: PTH118
+            own = _read(file)
+            known = self._attributes[folder] = above + own
+        return known
+
+    def _rules_of_all(self) -> bytes:
+        config = self._git.repo.config
+        home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
+        own = config["core.attributesfile"] if "core.attributesfile" in config else ""
+        files = (
+            "/etc/gitattributes",
+            os.path.expanduser(own) or f"{home}/git/attributes",  # noqa: PTH111
+            self._git.common_dir / "info" / "attributes",
+        )
+        crlf = config["core.autocrlf"] if "core.autocrlf" in config else "false"
+        rules = b"" if crlf.lower() in ("false", "no", "off", "0", "") else b"* text=auto\n"
+        tree = trees.of_commit(self._git.repo, self._git.head) if self._git.head else None
+        top = os.fsencode(self._git.root / ".gitattributes")
+        if tree and not os.path.exists(top):  # noqa: PTH110 - bytes
+            # Not checked out (sparse) or just deleted: Git asks the index; asking it here would
+            # mean reading it, so all of the commit's own rules count as possible.
+            entry = trees.find(self._git.repo, tree, b".gitattributes")
+            rules += self._git.repo[_oid(entry[1])].data if entry else b""
+        return rules + b"\n".join(_read(os.fsencode(file)) for file in files)
+
+    def _clean_by_git(self) -> None:
+        primed = [
+            f"{mode:o},{sha.hex()},{os.fsdecode(path)}"
+            for path, before in self._waiting.items()
+            if before and any(before[1])
+            for mode, sha in [before]
+        ]
+        with tempfile.TemporaryDirectory(prefix="dvclive-") as folder:
+            private = {"GIT_INDEX_FILE": os.path.join(folder, "index")}  # noqa: PTH118 - str
+            # What the index has comes first: `text=auto` leaves CRLF alone where it is committed.
+            lines = b"".join(
+                os.fsencode(line.replace(",", " ", 1).replace(",", "\t", 1)) + b"\0"
+                for line in primed
+            )
+            if lines:
+                self._git.ask("update-index", "-z", "--index-info", given=lines, **private)
+            names = b"".join(path + b"\0" for path in self._waiting)
+            self._git.ask(
+                "update-index", "--add", "--remove", "-z", "--stdin", given=names, **private
+            )
+            listing = self._git.ask("ls-files", "-s", "-z", **private)
+        for line in filter(None, listing.split(b"\0")):
+            facts, path = line.split(b"\t", 1)
+            mode, sha, _ = facts.split(b" ")
+            self._done[path] = (int(mode, 8), bytes.fromhex(sha.decode("ascii")))
+
+    def _clean_by_libgit2(self) -> None:
+        for path, before in self._waiting.items():
+            name = os.fsdecode(path)
+            if any(word in self._rules(path) for word in _CONVERTED) and any(
+                self._git.repo.get_attr(name, word.decode("ascii")) for word in _CONVERTED
+            ):
+                logger.warning(
+                    "'%s' goes through a filter of Git's, which needs the `git` program on the "
+                    "PATH; the experiment has it as it is staged.", name
+                )
+                if before:
+                    self._done[path] = before
+                continue
+            info = (self._git.root / name).stat()
+            blob = self._git.repo.create_blob_fromworkdir(name)
+            self._done[path] = (self._mode(info.st_mode, before), blob.raw)
+
+
+def _could_change(data: bytes, rules: bytes) -> bool:
+    # Without CR there is no line ending to convert (convert.c, crlf_to_git), without `$Id` no
+    # keyword to take back (ident_to_git).
+    return bool(rules.strip()) and (
+        b"\r" in data or (b"ident" in rules and b"$Id" in data)
+    )
+
+
+def _read(path: bytes) -> bytes:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - bytes
+            return file.read() + b"\n"
+    except OSError:
+        return b""
+
+
+def _oid(raw: bytes) -> object:
+    import pygit2
+
+    return pygit2.Oid(raw=raw)
+
+
+def named_like(git: Git, patterns: Iterable[str]) -> subprocess.Popen[bytes] | None:
+    """Starts listing the tracked files that match (`*.dvc`); read it with `names`."""
+    if git.program is None:
+        return None
+    return git.start("ls-files", "-z", "--", *patterns)

@@ -1,0 +1,93 @@
+"""Git trees: a commit's tree with some paths changed, every untouched folder taken as it is."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pygit2
+
+# Modes as Git writes them in a tree.
+FILE, EXECUTABLE, LINK, FOLDER, SUBMODULE = 0o100644, 0o100755, 0o120000, 0o040000, 0o160000
+
+# One entry: mode, name, twenty bytes of hash. Entries follow each other without a gap.
+_ENTRY = re.compile(rb"([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)
+
+# A file's mode and hash; None for one that shall not be there.
+Entry = tuple[int, bytes]
+Changes = "Mapping[bytes, Entry | None]"
+
+
+def read(repo: pygit2.Repository, tree: bytes) -> dict[bytes, Entry]:
+    """The entries of one tree (raw hash), by name. Names are bytes, as they are on disk."""
+    import pygit2
+
+    _, data = repo.odb.read(pygit2.Oid(raw=tree))
+    return {name: (int(mode, 8), sha) for mode, name, sha in _ENTRY.findall(data)}
+
+
+def find(repo: pygit2.Repository, tree: bytes, path: bytes) -> Entry | None:
+    """What stands at `path` (POSIX, relative) in a tree; None where nothing does."""
+    entry: Entry | None = (FOLDER, tree)
+    for part in path.split(b"/"):
+        if entry is None or entry[0] != FOLDER:
+            return None
+        entry = read(repo, entry[1]).get(part)
+    return entry
+
+
+def of_commit(repo: pygit2.Repository, commit: str) -> bytes:
+    """The raw hash of a commit's tree. Raises KeyError where the commit is not there."""
+    import pygit2
+
+    return repo[commit].peel(pygit2.Commit).tree_id.raw
+
+
+def changed(
+    repo: pygit2.Repository, base: bytes | None, changes: Mapping[bytes, Entry | None]
+) -> bytes:
+    """Writes the tree that is `base` with `changes` made; returns its raw hash.
+
+    Paths are POSIX, relative to the tree. Only the folders on the way to a change are read and
+    written, so the cost does not follow the repository's size. A folder left empty vanishes.
+    """
+    return _folder(repo, base, changes) or _write(repo, {})
+
+
+def _folder(
+    repo: pygit2.Repository, base: bytes | None, changes: Mapping[bytes, Entry | None]
+) -> bytes | None:
+    entries = read(repo, base) if base else {}
+    below: dict[bytes, dict[bytes, Entry | None]] = {}
+    for path, entry in changes.items():
+        name, slash, rest = path.partition(b"/")
+        if slash:
+            below.setdefault(name, {})[rest] = entry
+        elif entry is not None:
+            entries[name] = entry
+        elif entries.get(name, (0,))[0] != FOLDER:
+            # A file that became a folder is both: gone itself, and others are below it.
+            entries.pop(name, None)
+    for name, inner in below.items():
+        old = entries.get(name)
+        tree = _folder(repo, old[1] if old and old[0] == FOLDER else None, inner)
+        if tree is not None:
+            entries[name] = (FOLDER, tree)
+        elif old and old[0] == FOLDER:
+            del entries[name]
+    return _write(repo, entries) if entries else None
+
+
+def _write(repo: pygit2.Repository, entries: Mapping[bytes, Entry]) -> bytes:
+    import pygit2
+
+    # Git sorts a folder as if its name ended in a slash (tree.c, base_name_compare).
+    ordered = sorted(
+        (name + b"/" if mode == FOLDER else name, b"%o %s\0%s" % (mode, name, sha))
+        for name, (mode, sha) in entries.items()
+    )
+    data = b"".join(line for _, line in ordered)
+    return repo.odb.write(pygit2.enums.ObjectType.TREE, data).raw
