@@ -1,9 +1,21 @@
-"""Environment and working directory -> one frozen `Context`; detected once, when a run begins."""
+"""Environment and working directory -> one frozen `Context`; detected once, when a run begins.
+
+What DVC gives to a stage's command (dvc/stage/run.py `prepare_kwargs`, dvc/repo/experiments/
+queue/base.py `_stash_exp`):
+
+    DVC_ROOT   the project; under `dvc exp run` the one it was called in, so that `--temp` and
+               `--queue` name the parent of the folder that the stage runs in. A value that was
+               there before is kept under `dvc repro`, so a leftover reaches the stage too.
+    DVC_STAGE  the stage's address; always.
+    DVC_EXP_BASELINE_REV, DVC_EXP_NAME   under `dvc exp run` alone.
+
+Where these contradict the place, the place is believed, and the user is told.
+"""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +23,12 @@ from ..backend import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from .git import Place
+
+# dvc/repo/experiments/refs.py: there while an executor is at work, in its own repository.
+_EXECUTING = "refs/exps/exec/EXEC_BASELINE"
+_STAGE_VARIABLES = ("DVC_ROOT", "DVC_STAGE", "DVC_EXP_BASELINE_REV", "DVC_EXP_NAME")
 
 
 @dataclass(frozen=True)
@@ -21,22 +39,27 @@ class Context:
     git_root:  the top of the Git working tree; None outside Git.
     git_dir:   the repository's own folder (of the worktree, where there are several).
     dvc_root:  the folder that holds `.dvc`; None where DVC is not initialised.
-    mode:      which kind of run this is.
+    watched_root: the project whose `.dvc/tmp` editors watch: `dvc_root`, or under
+               `dvc exp run --temp` and `--queue` the parent project.
+    mode:      which kind of run this is. NO_REPO where there is no Git, unless DVC runs us.
     baseline:  the commit the run began on, as a full hash; None while there is no commit.
     stage:     the address of the pipeline stage that runs (`DVC_STAGE`).
     exp_name:  the name DVC or the user chose by `DVC_EXP_NAME`.
     notes:     sentences about a half-set or stale environment, for the user.
+    git:       the GIT_* variables that led to `git_root` (`git.Place.variables`).
     """
 
     cwd: Path
     git_root: Path | None = None
     git_dir: Path | None = None
     dvc_root: Path | None = None
+    watched_root: Path | None = None
     mode: Mode = Mode.NO_REPO
     baseline: str | None = None
     stage: str | None = None
     exp_name: str | None = None
     notes: tuple[str, ...] = ()
+    git: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_dvc_root(start: Path, stop: Path | None) -> Path | None:
@@ -49,29 +72,126 @@ def find_dvc_root(start: Path, stop: Path | None) -> Path | None:
     return None
 
 
-def mode_of(environ: Mapping[str, str]) -> Mode:
-    """The mode the variables DVC sets for a stage's command stand for."""
-    if "DVC_ROOT" not in environ:
-        return Mode.STANDALONE
-    return Mode.EXP_RUN if "DVC_EXP_BASELINE_REV" in environ else Mode.REPRO
-
-
 def detect(cwd: Path | None = None, environ: Mapping[str, str] = os.environ) -> Context:
-    """Reads the surroundings. O(1) in tracked files; imports pygit2, never dvc."""
-    from . import git
+    """Reads the surroundings: the place first, then what the environment says of it.
 
+    O(1) in tracked files and in experiments; imports pygit2 only where a Git repository is,
+    dvc never. Raises `RepositoryError` for a Git repository that cannot be used.
+    """
     here = Path(os.path.realpath(cwd or Path.cwd()))
-    place = git.locate(here, environ)
-    if place is None:
-        return Context(here, dvc_root=find_dvc_root(here, None))
-    dvc_root = find_dvc_root(here, place.root)
+    place = _git_place(here, environ)
+    git_root = place.root if place else None
+    dvc_root = find_dvc_root(here, git_root)
+    said = _Said.by(environ, here)
+    mode, note = _mode(said, here, place)
+    in_stage = mode in (Mode.REPRO, Mode.EXP_RUN)
+    # A name that came with variables of a run elsewhere is that run's.
+    stale = not in_stage and said.root is not None and said.baseline is not None
     return Context(
         cwd=here,
-        git_root=place.root,
-        git_dir=place.git_dir,
+        git_root=git_root,
+        git_dir=place.git_dir if place else None,
         dvc_root=dvc_root,
-        mode=mode_of(environ),
-        baseline=place.head,
-        stage=environ.get("DVC_STAGE"),
-        exp_name=environ.get("DVC_EXP_NAME"),
+        watched_root=said.root if in_stage else dvc_root,
+        mode=mode,
+        baseline=said.baseline if mode is Mode.EXP_RUN else place.head if place else None,
+        stage=said.stage if in_stage else None,
+        exp_name=None if stale else said.name,
+        notes=(note,) if note else (),
+        git=place.variables if place else {},
     )
+
+
+def _git_place(here: Path, environ: Mapping[str, str]) -> Place | None:
+    if not environ.get("GIT_DIR") and not any(
+        os.path.lexists(folder / ".git") for folder in (here, *here.parents)
+    ):
+        return None
+    from . import git
+
+    return git.locate(here, environ)
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What the environment says; an empty variable says nothing."""
+
+    root: Path | None
+    stage: str | None
+    baseline: str | None
+    name: str | None
+    given: tuple[str, ...]
+
+    @classmethod
+    def by(cls, environ: Mapping[str, str], here: Path) -> _Said:
+        root = environ.get("DVC_ROOT")
+        return cls(
+            root=Path(os.path.realpath(here / root)) if root else None,
+            stage=environ.get("DVC_STAGE") or None,
+            baseline=environ.get("DVC_EXP_BASELINE_REV") or None,
+            name=environ.get("DVC_EXP_NAME") or None,
+            given=tuple(name for name in _STAGE_VARIABLES if environ.get(name)),
+        )
+
+    @property
+    def unset(self) -> str:
+        return f"`unset {' '.join(self.given)}`"
+
+
+def _mode(said: _Said, here: Path, place: Place | None) -> tuple[Mode, str | None]:
+    """The kind of run, and what is odd about the variables that should tell it."""
+    alone = Mode.STANDALONE if place else Mode.NO_REPO
+    if said.root is None:
+        return alone, _leavings(said, place)
+    if not _is_of(said.root, here, place.root if place else None):
+        return alone, (
+            f"DVC_ROOT is '{said.root}', but '{here}' is not in that project: it is left over "
+            "from another shell or stage. The run is taken for one outside of any pipeline; "
+            f"{said.unset} ends this message."
+        )
+    if said.baseline is None:
+        note = (
+            "DVC_ROOT is set but DVC_STAGE is not, though DVC sets both: the run is taken for "
+            f"a stage of '{said.root}'. If no pipeline is running, {said.unset}."
+        )
+        return Mode.REPRO, None if said.stage is not None else note
+    if place is None or _executing(place) != said.baseline:
+        return alone, (
+            f"DVC_EXP_BASELINE_REV is '{said.baseline}', but no `dvc exp run` on that commit is "
+            f"going on in '{place.root if place else here}': the variable is left over. The run "
+            f"is taken for one outside of any pipeline; {said.unset} ends this message."
+        )
+    return Mode.EXP_RUN, None
+
+
+def _leavings(said: _Said, place: Place | None) -> str | None:
+    # DVC_EXP_NAME alone is the user's own wish, and outside Git the two DVC_EXP_* tell a run
+    # in a container what it belongs to.
+    if said.stage is not None:
+        return (
+            "DVC_STAGE is set but DVC_ROOT is not, though DVC sets both: the run is taken for "
+            f"one outside of any pipeline; {said.unset} ends this message."
+        )
+    if said.baseline is not None and place is not None and said.baseline != place.head:
+        return (
+            f"DVC_EXP_BASELINE_REV is '{said.baseline}' but DVC_ROOT is not set: no stage is "
+            f"running, and the run's baseline is HEAD; {said.unset} ends this message."
+        )
+    return None
+
+
+def _is_of(root: Path, here: Path, git_root: Path | None) -> bool:
+    """Whether a run in `here` can be a stage of the project at `root`."""
+    if not (root / ".dvc").is_dir() or not here.is_relative_to(root):
+        return False
+    if git_root is None or root.is_relative_to(git_root):
+        return True
+    # Another Git repository inside the project: a temporary executor's, or a stranger to it.
+    return git_root.is_relative_to(root / ".dvc" / "tmp" / "exps")
+
+
+def _executing(place: Place) -> str | None:
+    """The baseline of the `dvc exp run` that is at work in this repository."""
+    from . import git
+
+    return git.read_ref(place.common_dir, _EXECUTING)
