@@ -50,6 +50,20 @@ class InvalidImageNameError(CallerError, ValueError):
         )
 
 
+class InvalidImageDataError(CallerError, ValueError):
+    """A value given as an image has a shape, or a file a content, that is no picture."""
+
+
+class MissingExtraError(CallerError, ImportError):
+    """A method needs a package that only some users install; the text says how to."""
+
+    def __init__(self, method: str, package: str, extra: str) -> None:
+        super().__init__(
+            f"`{method}` needs {package}, which is not installed: "
+            f"pip install 'dvclive_dvc[{extra}]'"
+        )
+
+
 class InvalidPlotTypeError(CallerError, ValueError):
     """`log_sklearn_plot` was asked for a kind it does not know."""
 
