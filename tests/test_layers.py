@@ -36,7 +36,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"repo.context"}),
     frozenset({"repo.git", "repo.record"}),
     frozenset({"backend"}),
-    frozenset({"layout", "files", "losses"}),
+    frozenset({"layout", "files", "losses", "yamltext"}),
     frozenset({"notices"}),
     frozenset({"errors"}),
 )
