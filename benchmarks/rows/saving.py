@@ -1,0 +1,136 @@
+"""What saving costs when a run ends: rows about `end()`."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from .. import places
+from ..measure import Bench, Contender, Result, Row
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROCESSES = 16
+
+
+def _end(who: str) -> Contender:
+    """`end()` of a process that logged one metric; what it imports for it counts."""
+
+    def measure(bench: Bench, place: Path) -> Result:
+        told = bench.child(who, "end", place)
+        saved = places.experiments_there(bench, place)
+        places.forget_run(bench, place)
+        return Result(told["seconds"], "" if saved == 1 else f"{saved} saved")
+
+    return measure
+
+
+def _stash_create(bench: Bench, place: Path) -> Result:
+    return Result(bench.timed("git", "stash", "create", cwd=place))
+
+
+def _stat_and_parse(bench: Bench, place: Path) -> Result:
+    return Result(bench.child("limit", "stat_and_parse", place)["seconds"])
+
+
+def _files_row(files: int, **more) -> Row:
+    return Row(
+        f"`end()`, {files:,} tracked files, one dirty",
+        partial(places.repository, files=files),
+        ours=_end("ours"),
+        public=_end("public"),
+        limit=_stash_create,
+        limit_is="`git stash create` there",
+        goal="not slower from 5,000 on",
+        **more,
+    )
+
+
+def _outputs_row(outputs: int, **more) -> Row:
+    return Row(
+        f"`end()`, {outputs:,} DVC outputs, none changed",
+        partial(places.repository, files=100, outputs=outputs),
+        ours=_end("ours"),
+        public=_end("public"),
+        limit=_stat_and_parse if outputs else _stash_create,
+        limit_is="stat each, parse each `.dvc` in C" if outputs else "`git stash create` there",
+        goal="within 3 times",
+        **more,
+    )
+
+
+def _together(who: str, count: int, *, share: float = 1.0) -> Contender:
+    """So many processes that end at one moment; until the last is done, times `share`."""
+
+    def measure(bench: Bench, place: Path) -> Result:
+        folders = [f"run-{number}" for number in range(count)]
+        processes = [
+            bench.start(who, "end_on_signal", place, dir=folder, dvcyaml=True) for folder in folders
+        ]
+        for process in processes:
+            if process.stdout is None or process.stdin is None:
+                raise RuntimeError("no pipes")
+            line = process.stdout.readline()
+            if line != "ready\n":
+                raise RuntimeError(f"not ready: {line}{process.communicate()}")
+        begun = time.monotonic()
+        for process in processes:
+            if process.stdin is not None:
+                process.stdin.write("\n")
+                process.stdin.flush()
+        told = [process.communicate()[0] for process in processes]
+        ended = max(json.loads(text)["now"] for text in told)
+        saved = places.experiments_there(bench, place)
+        places.forget_run(bench, place, *folders)
+        return Result((ended - begun) * share, f"{saved} of {count} saved" if count > 1 else "")
+
+    return measure
+
+
+def _memory(bench: Bench, place: Path) -> Result:
+    told = bench.child("ours", "memory_of_end", place)
+    places.forget_run(bench, place)
+    return Result(told["megabytes"])
+
+
+def _index_size(bench: Bench, place: Path) -> Result:
+    return Result((place / ".git" / "index").stat().st_size / 1e6)
+
+
+ROWS = (
+    _files_row(100, repeats=9),
+    _files_row(5_000),
+    _files_row(50_000, full=True, slow=frozenset({"public"}), warm_up=False),
+    _files_row(200_000, full=True, repeats=3, slow=frozenset({"public"}), warm_up=False),
+    _outputs_row(0),
+    _outputs_row(100),
+    _outputs_row(500, full=True, repeats=3, slow=frozenset({"public"}), warm_up=False),
+    _outputs_row(2_000, full=True, repeats=3, slow=frozenset({"public"}), warm_up=False),
+    Row(
+        f"{PROCESSES} processes that end together",
+        partial(places.repository, files=1_000),
+        ours=_together("ours", PROCESSES),
+        public=_together("public", PROCESSES),
+        limit=_together("ours", 1, share=PROCESSES / (os.cpu_count() or 1)),
+        limit_is=f"one process × {PROCESSES} / cores",
+        goal="all saved, within 1.5 times",
+        repeats=3,
+        warm_up=False,
+    ),
+    Row(
+        "memory of `end()`, 200,000 tracked files",
+        partial(places.repository, files=200_000),
+        ours=_memory,
+        limit=_index_size,
+        limit_is="the index file",
+        goal="within 4 times",
+        unit="MB",
+        full=True,
+        repeats=1,
+        warm_up=False,
+    ),
+)
