@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import RepositoryError, SaveError
 from ..notices import logger
-from . import trees
+from . import belongings, trees
 from .git import Git, common_dir, packed_ref
 from .snapshot import Blobs, Status
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from ..backend import Outcome
     from .context import Context
     from .record import Record
-
-_TEMPORARY = ".dvclive-tmp"
 
 # -- names -----------------------------------------------------------------------------------
 
@@ -226,42 +224,11 @@ def _own_files(record: Record, covered: Collection[Path]) -> Iterator[bytes]:
                 os.fsdecode(path), record.git_root,
             )
             continue
-        for file in _files(path, kept_by_dvc):
+        for file in belongings.below(path, kept_by_dvc):
             name = file[len(root) + 1 :]
             if name not in seen:
                 seen.add(name)
                 yield name
-
-
-def _files(top: bytes, kept_by_dvc: Collection[bytes]) -> Iterator[bytes]:
-    if not os.path.isdir(top) or os.path.islink(top):  # noqa: PTH112, PTH114 - bytes
-        yield top
-        return
-    for folder, folders, names in os.walk(top):
-        if folder != top and b".git" in (*folders, *names):
-            folders.clear()  # another repository's affair
-            continue
-        outputs = {*kept_by_dvc, *_outputs_beside(folder, names)}
-        for name in (*names, *(one for one in folders if _is_link(folder, one))):
-            path = os.path.join(folder, name)  # noqa: PTH118 - bytes
-            if path not in outputs and not name.endswith(_TEMPORARY.encode()):
-                yield path
-        folders[:] = [
-            one
-            for one in folders
-            if one not in (b".git", b".dvc") and os.path.join(folder, one) not in outputs  # noqa: PTH118
-        ]
-
-
-def _is_link(folder: bytes, name: bytes) -> bool:
-    return os.path.islink(os.path.join(folder, name))  # noqa: PTH114, PTH118 - bytes
-
-
-def _outputs_beside(folder: bytes, names: list[bytes]) -> Iterator[bytes]:
-    """What the `.dvc` files of a folder cover. By `dvc add` that is their name without `.dvc`."""
-    for name in names:
-        if name.endswith(b".dvc") and name != b".dvc":
-            yield os.path.join(folder, name.removesuffix(b".dvc"))  # noqa: PTH118 - bytes
 
 
 # -- commit and reference --------------------------------------------------------------------

@@ -1,0 +1,47 @@
+"""Which files below a run's folder are Git's to keep: all but what DVC keeps."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+_TEMPORARY = b".dvclive-tmp"
+
+
+def below(top: bytes, kept_by_dvc: Collection[bytes]) -> Iterator[bytes]:
+    """The files at and below `top`, links as themselves, without what DVC keeps.
+
+    DVC keeps what a `.dvc` file beside it names, and the paths given. Other repositories and
+    half-written files are left out.
+    """
+    if not os.path.isdir(top) or os.path.islink(top):  # noqa: PTH112, PTH114 - bytes
+        yield top
+        return
+    for folder, folders, names in os.walk(top):
+        if folder != top and b".git" in (*folders, *names):
+            folders.clear()  # another repository's affair
+            continue
+        outputs = {*kept_by_dvc, *_outputs_beside(folder, names)}
+        for name in (*names, *(one for one in folders if _is_link(folder, one))):
+            path = os.path.join(folder, name)  # noqa: PTH118 - bytes
+            if path not in outputs and not name.endswith(_TEMPORARY):
+                yield path
+        folders[:] = [
+            one
+            for one in folders
+            if one not in (b".git", b".dvc") and os.path.join(folder, one) not in outputs  # noqa: PTH118
+        ]
+
+
+def _is_link(folder: bytes, name: bytes) -> bool:
+    return os.path.islink(os.path.join(folder, name))  # noqa: PTH114, PTH118 - bytes
+
+
+def _outputs_beside(folder: bytes, names: list[bytes]) -> Iterator[bytes]:
+    """What the `.dvc` files of a folder cover. By `dvc add` that is their name without `.dvc`."""
+    for name in names:
+        if name.endswith(b".dvc") and name != b".dvc":
+            yield os.path.join(folder, name.removesuffix(b".dvc"))  # noqa: PTH118 - bytes

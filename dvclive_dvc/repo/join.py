@@ -1,0 +1,68 @@
+"""Making a run's files part of the commit that `dvc exp run` is about to make.
+
+DVC commits its index (dvc/repo/experiments/executor/base.py `commit`): what is tracked, what it
+added itself (`dvc.yaml`, `dvc.lock`, the files of the stage, top-level metrics, params and
+plots). A dvc.yaml that came into being while the stage ran, the report, the `.dvc` files of
+artifacts: it does not know of them. So they are added to the index, which is DVC's own way and
+DVC's own index here: HEAD is detached in its executor, and when that ends, `git reset` makes
+the user's index anew from HEAD.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ..errors import RepositoryError
+from ..notices import logger
+from . import belongings
+from .git import Git
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from pathlib import Path
+
+    from ..layout import Layout
+    from .context import Context
+
+
+def into_dvc_commit(
+    context: Context,
+    layout: Layout,
+    pointers: Iterable[Path],
+    kept_by_dvc: Collection[Path] = (),
+) -> None:
+    """Adds the run's files to Git's index, though Git may ignore them; warns where it cannot.
+
+    `pointers` are the `.dvc` and `.gitignore` files of its artifacts; `kept_by_dvc` the outputs
+    (absolute) whose bytes are in DVC's cache and must not be in Git as well.
+    """
+    if context.git_root is None:
+        return
+    root = os.fsencode(context.git_root)
+    kept = {os.fsencode(path) for path in kept_by_dvc}
+    given = [layout.root, *([layout.dvcyaml] if layout.dvcyaml_on else []), *pointers]
+    paths = sorted(
+        {
+            file[len(root) + 1 :]
+            for path in map(os.fsencode, given)
+            if path.startswith(root + b"/") and not _is_within(path, kept) and os.path.lexists(path)
+            for file in belongings.below(path, kept)
+        }
+    )
+    if not paths:
+        return
+    git = Git(context.git_root, context.git)
+    try:
+        # As `git add --force`: what a run wrote belongs to its experiment, ignored or not. The
+        # paths are single files, so no name can act as a pattern.
+        git.ask("update-index", "--add", "-z", "--stdin", given=b"\0".join(paths) + b"\0")
+    except (RepositoryError, OSError) as error:
+        logger.warning(
+            "The run's files could not be made part of the experiment of `dvc exp run` (%s). "
+            "They are in '%s'; `dvc exp save -I %s` saves them.", error, layout.root, layout.given,
+        )
+
+
+def _is_within(path: bytes, kept: Collection[bytes]) -> bool:
+    return any(path == one or path.startswith(one + b"/") for one in kept)
