@@ -1,0 +1,124 @@
+"""The report: when it is drawn, in which form, and that drawing it never ends a training."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import sys
+import time
+import webbrowser
+from typing import TYPE_CHECKING
+
+from .. import files
+from ..errors import InvalidReportModeError
+from ..notices import logger
+from .facts import Facts
+from .reading import Reader
+
+if TYPE_CHECKING:
+    from ..layout import Layout
+    from .notebook import Display
+    from .page import Page
+
+__all__ = ["Facts", "Reporter", "resolve_mode"]
+
+# A build may take this share of the run at most: one part in twenty of the time between builds.
+_PAUSE = 20
+# Taken for the cost of the first build, which nobody knows yet: none in the first ten seconds,
+# so that a short run pays for the last one alone.
+_EXPECTED = 0.5
+_opened: set[str] = set()
+
+
+def resolve_mode(report: object) -> str | None:
+    """The form of the report: "html", "md", "notebook", or None for none.
+
+    "auto" is the notebook's own display inside a notebook and HTML everywhere else. "notebook"
+    where there is none is warned about and off.
+
+    Raises InvalidReportModeError for anything else.
+    """
+    if report is None or report is False:
+        return None
+    if report == "auto":
+        return "notebook" if _inside_notebook() else "html"
+    if report not in {"html", "md", "notebook"}:
+        raise InvalidReportModeError(report)
+    if report == "notebook" and not _inside_notebook():
+        logger.warning(
+            "report='notebook' has nothing to draw in outside a notebook, so there is no report. "
+            "Use report='html', or 'auto' for whichever fits."
+        )
+        return None
+    return str(report)
+
+
+def _inside_notebook() -> bool:
+    # Where IPython is not loaded nobody is in a notebook; a terminal's IPython has no kernel.
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None) is not None
+
+
+class Reporter:
+    """Draws one run's report, seldom enough that the run does not feel it."""
+
+    def __init__(self, layout: Layout, mode: str | None) -> None:
+        self.mode = mode
+        self._layout = layout
+        self._pid = os.getpid()
+        self._reader = Reader(layout)
+        self._warned = False
+        self._display: Display | None = None
+        self._next = time.monotonic() + _PAUSE * _EXPECTED if mode else math.inf
+        if mode == "notebook":
+            from .notebook import Display
+
+            self._display = Display()
+
+    def due(self) -> bool:
+        """Whether it is time for a build: 20 times as long ago as the last one took."""
+        return time.monotonic() >= self._next
+
+    def build(self, facts: Facts) -> None:
+        """Draws the report of what is on disk now; trouble of any kind is one warning."""
+        # A forked child has inherited this object, but the report is its parent's.
+        if self.mode is None or os.getpid() != self._pid:
+            return
+        begun = time.monotonic()
+        try:
+            self._draw(self._reader.read(facts))
+        except Exception as error:  # noqa: BLE001 - a training must not die of its report
+            if not self._warned:
+                logger.warning(
+                    "Cannot draw the report: %s: %s. The training goes on; all that was logged is "
+                    "in '%s'.",
+                    type(error).__name__,
+                    error,
+                    self._layout.given,
+                )
+            self._warned = True
+        took = time.monotonic() - begun
+        self._next = time.monotonic() + _PAUSE * took
+
+    def _draw(self, page: Page) -> None:
+        if self._display is not None:
+            self._display.update(page)
+            return
+        if self.mode == "md":
+            from . import markdown
+
+            markdown.write(self._layout, page)
+            return
+        from . import html
+
+        path = self._layout.report_file("html")
+        files.replace(path, html.drawn(page))
+        if _says_yes(os.environ.get("DVCLIVE_OPEN", "")) and str(path) not in _opened:
+            _opened.add(str(path))
+            webbrowser.open(path.as_uri())
+
+
+def _says_yes(text: str) -> bool:
+    return re.search(r"1|y|yes|true", text, re.IGNORECASE) is not None

@@ -1,0 +1,87 @@
+"""What a report shows, as values: every form of it (HTML, Markdown, notebook) draws these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One plot: its data as columns, and how DVC would draw it.
+
+    title:    what stands over it.
+    source:   the file it comes from, relative to the run's folder.
+    template: the name of a DVC template.
+    x, ys:    columns.
+    columns:  the values; None where a number is missing (NaN, an infinity, an empty cell).
+    counts:   how often each row occurs, where equal rows were put together.
+    holes:    (x, what it says) of the values that are no finite number.
+    total:    rows in the file; `shown` of them are in `columns`.
+    """
+
+    title: str
+    source: str
+    template: str
+    x: str
+    ys: tuple[str, ...]
+    x_label: str
+    y_label: str
+    columns: Mapping[str, Sequence[Any]]
+    counts: Sequence[int] | None = None
+    holes: Sequence[tuple[Any, str]] = ()
+    total: int = 0
+    shown: int = 0
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One logged image: its name, its file, and its bytes where they are shown.
+
+    step is the number in the name of one of a series `folder/{step}.png`.
+    """
+
+    name: str
+    path: Path
+    data: bytes
+    kind: str
+    step: int | None = None
+    scaled: bool = False
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures under one name: one alone, or a series over steps; `total` with those left out."""
+
+    name: str
+    pictures: tuple[Picture, ...]
+    total: int
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that the report says.
+
+    facts:     (label, text) of what the run is.
+    metrics:   (name, last value), flat.
+    params:    (name, value), flat.
+    artifacts: (name, type, path, description).
+    notes:     sentences about what could not be shown.
+    """
+
+    name: str
+    status: str
+    status_text: str
+    facts: tuple[tuple[str, str], ...]
+    metrics: tuple[tuple[str, str], ...]
+    params: tuple[tuple[str, str], ...]
+    artifacts: tuple[tuple[str, str, str, str], ...]
+    charts: tuple[Chart, ...]
+    galleries: tuple[Gallery, ...]
+    images_total: int
+    images_shown: int
+    notes: tuple[str, ...] = field(default_factory=tuple)

@@ -1,0 +1,285 @@
+"""From what is on disk below the run's folder to the `Page` that a report shows."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..backend import Mode, Outcome, Status
+from .page import Chart, Page
+from .pictures import Album
+from .series import Series, outlined
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ..backend import Plot
+    from ..layout import Layout
+    from .facts import Facts
+
+# Points of all charts together, and of one: more than a screen has pixels for.
+_POINTS = 60_000
+_POINTS_OF_ONE = 1_600
+_FEWEST_POINTS = 12
+_DEFAULT_TEMPLATE = "linear"
+_COUNTING = {"confusion", "confusion_normalized"}
+
+
+class Reader:
+    """Reads one run, again and again while it goes on; what has not changed is not read twice."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._series: dict[Path, Series] = {}
+        self._tables: dict[Path, tuple[tuple[int, int], Any]] = {}
+        self._album = Album(layout)
+
+    def read(self, facts: Facts) -> Page:
+        """The page of the run as it is on disk now."""
+        layout = self._layout
+        notes: list[str] = []
+        series = self._metrics()
+        plots = [plot for plot in facts.entries.plots if plot.path.suffix == ".json"]
+        budget = _POINTS // max(1, len(series) + len(plots))
+        budget = max(_FEWEST_POINTS, min(_POINTS_OF_ONE, budget))
+        charts = [_of_metric(layout, one, budget) for one in series]
+        for plot in plots:
+            chart = self._of_plot(plot, budget, notes)
+            if chart is not None:
+                charts.append(chart)
+        galleries, total, shown = self._album.galleries()
+        summary = self._cached(layout.metrics_file, _load_json) or {}
+        params = self._cached(layout.params_file, _load_yaml) or {}
+        metrics = [(name, value) for name, value in _flat(summary, "/") if name != "step"]
+        status, status_text = _status(facts.outcome)
+        return Page(
+            name=facts.run.name or Path(layout.given).name or layout.root.name,
+            status=status,
+            status_text=status_text,
+            facts=_facts(layout, facts),
+            metrics=tuple(metrics),
+            params=tuple(_flat(params, ".")),
+            artifacts=tuple(
+                (name, one.type or "", _relative(one.path), one.desc or "")
+                for name, one in facts.entries.artifacts.items()
+            ),
+            charts=tuple(charts),
+            galleries=galleries,
+            images_total=total,
+            images_shown=shown,
+            notes=tuple(notes),
+        )
+
+    def _metrics(self) -> list[Series]:
+        found = []
+        for folder, folders, names in os.walk(self._layout.metrics_dir):
+            folders.sort()
+            for name in sorted(names):
+                if not name.endswith(".tsv"):
+                    continue
+                path = Path(folder, name)
+                series = self._series.setdefault(path, Series(path))
+                try:
+                    series.read()
+                except OSError:
+                    continue
+                found.append(series)
+        return sorted(found, key=lambda one: one.path)
+
+    def _cached(self, path: Path, load: Any) -> Any:
+        """What `load` makes of the file, again only when it has changed; None without a file."""
+        try:
+            stat = path.stat()
+        except OSError:
+            return None
+        stamp = (stat.st_mtime_ns, stat.st_size)
+        known = self._tables.get(path)
+        if known is None or known[0] != stamp:
+            known = self._tables[path] = (stamp, load(path))
+        return known[1]
+
+    def _of_plot(self, plot: Plot, budget: int, notes: list[str]) -> Chart | None:
+        name = _relative_to(plot.path, self._layout.plots_dir)
+        try:
+            rows = self._cached(plot.path, _load_rows)
+        except (ValueError, OSError) as error:
+            notes.append(f"{name} cannot be read: {error}.")
+            return None
+        if not rows:
+            notes.append(f"{name} holds no data.")
+            return None
+        return _of_rows(rows, plot.config, name, budget)
+
+
+def _of_metric(layout: Layout, series: Series, budget: int) -> Chart:
+    source = _relative_to(series.path, layout.root)
+    name = _relative_to(series.path, layout.metrics_dir).removesuffix(".tsv")
+    column = series.columns[-1] if series.columns else name
+    xs, ys = series.outline(budget)
+    steps = [int(x) if x.is_integer() else x for x in xs]
+    return Chart(
+        title=name,
+        source=source,
+        template=_DEFAULT_TEMPLATE,
+        x="step",
+        ys=(column,),
+        x_label="step",
+        y_label=column,
+        columns={"step": steps, column: [y if math.isfinite(y) else None for y in ys]},
+        holes=[(x, str(y)) for x, y in zip(steps, ys, strict=True) if not math.isfinite(y)],
+        total=series.total,
+        shown=len(steps),
+    )
+
+
+def _of_rows(
+    rows: Sequence[Mapping[str, Any]],
+    config: Mapping[str, Any],
+    name: str,
+    budget: int,
+) -> Chart:
+    template = str(config.get("template") or _DEFAULT_TEMPLATE)
+    x = str(config.get("x") or next(iter(rows[0])))
+    wanted = config.get("y") or [key for key in rows[0] if key != x][-1:]
+    ys = tuple(str(y) for y in ([wanted] if isinstance(wanted, str) else wanted))
+    fields = list(dict.fromkeys([x, *ys]))
+    counts = None
+    total = len(rows)
+    if template in _COUNTING:
+        seen: dict[tuple[Any, ...], int] = {}
+        for row in rows:
+            key = tuple(_plain(row.get(field)) for field in fields)
+            seen[key] = seen.get(key, 0) + 1
+        columns = {field: [key[i] for key in seen] for i, field in enumerate(fields)}
+        counts = list(seen.values())
+    else:
+        rows = _thinned(rows, ys[0] if ys else x, budget)
+        columns = {field: [_plain(row.get(field)) for row in rows] for field in fields}
+    return Chart(
+        title=str(config.get("title") or name.removesuffix(".json")),
+        source=f"plots/{name}",
+        template=template,
+        x=x,
+        ys=ys,
+        x_label=str(config.get("x_label") or x),
+        y_label=str(config.get("y_label") or ", ".join(ys)),
+        columns=columns,
+        counts=counts,
+        total=total,
+        shown=total if counts else len(rows),
+    )
+
+
+def _thinned(rows: Sequence[Mapping[str, Any]], y: str, budget: int) -> Sequence[Mapping[str, Any]]:
+    """Rows whose outline over their order is that of all; every n-th where `y` is no number."""
+    if len(rows) <= budget:
+        return rows
+    values = [row.get(y) for row in rows]
+    numbers = [v if isinstance(v, (int, float)) else math.nan for v in values]
+    width = math.ceil(len(rows) / max(1, budget // 5))
+    return [rows[i] for i in outlined(range(len(rows)), numbers, width)]
+
+
+def _load_json(path: Path) -> Any:
+    return json.loads(path.read_bytes())
+
+
+def _load_yaml(path: Path) -> Any:
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe").load(path.read_bytes())
+
+
+def _load_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a plot's file: a list of objects, or the first such list in an object."""
+    document = _load_json(path)
+    if isinstance(document, dict):
+        document = next((v for v in document.values() if isinstance(v, list)), [])
+    return [row for row in document if isinstance(row, dict)]
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON holds it: numbers that are none become null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, (int, float, str)) or value is None:
+        return value
+    return json.dumps(value, default=str)
+
+
+def _flat(value: Any, joint: str, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Names joined by `joint` and the text of their values."""
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from _flat(item, joint, f"{prefix}{joint}{key}" if prefix else str(key))
+    elif prefix:
+        yield prefix, _text(value)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (list, dict, bool)) or value is None:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
+
+
+def _status(outcome: Outcome | None) -> tuple[str, str]:
+    """One word for how the run stands, and what more is known of its end."""
+    if outcome is None:
+        return "running", ""
+    parts = []
+    if outcome.signal:
+        parts.append(f"by {outcome.signal}")
+    if outcome.exception:
+        parts.append(outcome.exception.removeprefix("builtins."))
+    if outcome.raised_at:
+        parts.append(f"at {outcome.raised_at}")
+    if outcome.exit_code is not None and outcome.status is not Status.COMPLETED:
+        parts.append(f"exit code {outcome.exit_code}")
+    return outcome.status.value, " ".join(parts)
+
+
+def _facts(layout: Layout, facts: Facts) -> tuple[tuple[str, str], ...]:
+    now = datetime.datetime.now(datetime.timezone.utc)
+    told = [
+        ("Baseline", (facts.run.baseline or "")[:7]),
+        ("Step", "" if facts.step is None else f"{facts.step:,}"),
+        ("Duration", duration((now - facts.started).total_seconds())),
+        ("Started", facts.started.strftime("%Y-%m-%d %H:%M UTC")),
+        ("Folder", layout.given),
+        ("Run by", "" if facts.run.mode in _USUAL else facts.run.mode.value),
+    ]
+    return tuple((label, text) for label, text in told if text)
+
+
+_USUAL = {Mode.STANDALONE, Mode.NO_REPO}
+
+
+def duration(seconds: float) -> str:
+    """A length of time in its two largest units: `1 h 5 min`, `3.2 s`."""
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def _relative_to(path: Path, folder: Path) -> str:
+    try:
+        return path.relative_to(folder).as_posix()
+    except ValueError:
+        return path.name
+
+
+def _relative(path: Path) -> str:
+    """A path the way a person in the working directory would write it."""
+    text = os.path.relpath(path)
+    return text if not text.startswith("..") else str(path)
