@@ -1,0 +1,341 @@
+"""How a run ends: sees the end that nobody announced, and says in publishable words how it was.
+
+Whoever ends the process keeps the last word: the exception is shown as it would have been, the
+exit code stays, a signal kills by its own disposition. The run is saved just before that.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import sys
+import sysconfig
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .backend import Outcome, Status
+from .notices import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType, TracebackType
+
+    Finish = Callable[[Outcome], None]
+    ExceptHook = Callable[[type[BaseException], BaseException, TracebackType | None], Any]
+
+# What schedulers (SLURM, Kubernetes, spot machines) and closed terminals send. SIGINT is not
+# among them: Python turns it into a KeyboardInterrupt, which is an exception like any other.
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+class Watch:
+    """One run that is looked after until `cancel`."""
+
+    def __init__(self, finish: Finish) -> None:
+        # A strong reference on purpose: a run that its owner forgot is saved all the same.
+        self._finish: Finish | None = finish
+
+    def cancel(self) -> None:
+        """Stops watching; the hooks and handlers go with the last watch."""
+        self._finish = None
+        _hooks.drop(self)
+
+    def end(self, outcome: Outcome) -> None:
+        """Ends the run, unless it has ended."""
+        finish, self._finish = self._finish, None
+        if finish is None:
+            return
+        try:
+            finish(outcome)
+        except Exception as error:  # noqa: BLE001 - whatever ends the process has the last word
+            logger.warning(
+                "The run could not be ended in order: %s: %s. Run `dvclive-dvc recover`.",
+                type(error).__name__,
+                error,
+            )
+            logger.debug("ending failed", exc_info=True)
+        finally:
+            _hooks.drop(self)
+
+
+def watch(finish: Finish) -> Watch:
+    """Calls `finish` once with how the run ended, should nobody else end it.
+
+    That is: the interpreter exits, by itself or by `sys.exit`; an exception leaves the program;
+    SIGTERM or SIGHUP arrive. Only in this process, not in a fork of it. A signal is taken only
+    where it would have killed: never over the user's own handler, nor where it is ignored (as
+    under nohup), and only when called from the main thread.
+    """
+    one = Watch(finish)
+    _hooks.add(one)
+    return one
+
+
+class Section:
+    """A re-entrant lock around work that a signal shall not cut in two.
+
+    A SIGTERM or SIGHUP that arrives while the main thread is inside waits until it leaves; a
+    second one of its kind kills at once.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        if threading.get_ident() == _hooks.main:
+            _hooks.sections += 1
+
+    def __exit__(self, *_: object) -> None:
+        if threading.get_ident() == _hooks.main:
+            _hooks.sections -= 1
+        self._lock.release()
+        if _hooks.waiting is not None and threading.get_ident() == _hooks.main:
+            _hooks.deliver()
+
+
+class _Hooks:
+    """The process-wide hooks, there while there is a run to watch."""
+
+    def __init__(self) -> None:
+        self._watches: list[Watch] = []
+        # A handler may run on top of the very code that changes these.
+        self._lock = threading.RLock()
+        self._installed = False
+        self._excepthook: ExceptHook = sys.excepthook
+        self._exit: Callable[[Any], Any] = sys.exit
+        self._exiting: Outcome | None = None
+        self._signals: list[int] = []
+        self.main = threading.main_thread().ident
+        self.sections = 0
+        self.waiting: int | None = None
+
+    # -- one run more or less ----------------------------------------------------------
+
+    def add(self, one: Watch) -> None:
+        with self._lock:
+            self._watches.append(one)
+            if not self._installed:
+                self._installed = True
+                self._excepthook, sys.excepthook = sys.excepthook, self.on_exception
+                self._exit, sys.exit = sys.exit, self.on_sys_exit
+                atexit.register(self.on_exit)
+            self._take_signals()
+
+    def drop(self, one: Watch) -> None:
+        with self._lock:
+            if one in self._watches:
+                self._watches.remove(one)
+            if self._watches or not self._installed:
+                return
+            self._installed = False
+            self._exiting = None
+            # Where somebody hooked in after us, ours stays in their chain and lets all through.
+            if sys.excepthook == self.on_exception:
+                sys.excepthook = self._excepthook
+            if sys.exit == self.on_sys_exit:
+                sys.exit = self._exit  # type: ignore[assignment]
+            atexit.unregister(self.on_exit)
+            if threading.get_ident() == self.main:
+                self._give_signals_back()
+
+    def forget(self) -> None:
+        """In a forked child: the runs are the parent's."""
+        # Another thread may have held the lock; it does not exist here.
+        self._lock = threading.RLock()
+        self.main = threading.get_ident()
+        self.sections = 0
+        self.waiting = None
+        for one in list(self._watches):
+            one.cancel()
+
+    # -- the ways a program ends -------------------------------------------------------
+
+    def on_exception(
+        self, kind: type[BaseException], exc: BaseException, traceback: TracebackType | None
+    ) -> None:
+        """`sys.excepthook`: shows the exception first, so that nothing can mask it."""
+        try:
+            self._excepthook(kind, exc, traceback)
+        finally:
+            self._end_all(outcome_of(exc.with_traceback(traceback)))
+
+    def on_sys_exit(self, status: Any = None, /) -> Any:
+        """`sys.exit`: nothing else in Python knows the exit code while the program still runs."""
+        try:
+            return self._exit(status)
+        except SystemExit as exc:
+            if threading.get_ident() == self.main and self._installed:
+                exc._dvclive_fate = _Fate(outcome_of(exc))  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark
+            raise
+
+    def exited_with(self, outcome: Outcome) -> None:
+        """A SystemExit is ending the program."""
+        self._exiting = outcome
+
+    def on_exit(self) -> None:
+        """`atexit`: the last thread has ended and nobody ended the run."""
+        with _threads_allowed():
+            self._end_all(self._exiting or Outcome())
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """A signal that would have killed: the run is saved, then it kills."""
+        del frame
+        if signal.getsignal(number) != self.on_signal:
+            # The user's handler, put over ours later, calls what it found; by itself that was
+            # the default, which cannot be called.
+            return
+        signal.signal(number, signal.SIG_DFL)
+        self.waiting = number
+        if not self.sections:
+            self.deliver()
+
+    def deliver(self) -> None:
+        """Ends the runs for the signal that waits, and lets it take its course."""
+        if self.sections or self.waiting is None:
+            return
+        number, self.waiting = self.waiting, None
+        try:
+            self._end_all(Outcome(Status.INTERRUPTED, signal=signal.Signals(number).name))
+        finally:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    def _end_all(self, outcome: Outcome) -> None:
+        for one in reversed(self._watches.copy()):
+            one.end(outcome)
+
+    # -- signals -----------------------------------------------------------------------
+
+    def _take_signals(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self.main = threading.get_ident()
+        for number in _SIGNALS:
+            if signal.getsignal(number) == signal.SIG_DFL:
+                signal.signal(number, self.on_signal)
+
+    def _give_signals_back(self) -> None:
+        for number in _SIGNALS:
+            if signal.getsignal(number) == self.on_signal:
+                signal.signal(number, signal.SIG_DFL)
+
+
+_hooks = _Hooks()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_hooks.forget)
+
+
+@contextlib.contextmanager
+def _threads_allowed() -> Iterator[None]:
+    """Lets thread pools work while `atexit` runs.
+
+    By then `threading._shutdown` has closed them: `concurrent.futures` refuses new work and
+    cannot even be imported any more, and with it DVC. All threads have ended, so that nothing
+    but our own work comes of it.
+    """
+    pools = sys.modules.get("concurrent.futures.thread")
+    shutting_down = getattr(threading, "_SHUTTING_DOWN", None)
+    closed = getattr(pools, "_shutdown", None)
+    if shutting_down:
+        threading._SHUTTING_DOWN = False  # type: ignore[attr-defined]  # noqa: SLF001 - see above
+    if closed:
+        pools._shutdown = False  # type: ignore[union-attr]  # noqa: SLF001 - see above
+    try:
+        yield
+    finally:
+        if shutting_down:
+            threading._SHUTTING_DOWN = True  # type: ignore[attr-defined]  # noqa: SLF001 - see above
+        if closed:
+            pools._shutdown = True  # type: ignore[union-attr]  # noqa: SLF001 - see above
+
+
+class _Fate:
+    """Hangs on a SystemExit and notes whether it went all the way up.
+
+    Nothing else tells: no hook sees a SystemExit, and one that was caught on its way (by a
+    framework, a command-line library) ends nothing. The interpreter drops one that arrived at
+    the top when no Python code is running any more; one that was caught dies under some frame.
+    """
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+
+    def __del__(self) -> None:
+        try:
+            sys._getframe(1)  # noqa: SLF001 - the one way to see whether anybody called
+        except ValueError:
+            _hooks.exited_with(self.outcome)
+
+
+# -- in publishable words ------------------------------------------------------------------
+
+
+def outcome_of(exc: BaseException | None) -> Outcome:
+    """How a run ended that `exc` ended; nothing of the exception's message is kept.
+
+    Completed without one and by `sys.exit(0)`; interrupted by Ctrl-C and by whatever else stops
+    a program without being an error (GeneratorExit, a cancelled task); failed otherwise.
+    """
+    if exc is None:
+        return Outcome()
+    if isinstance(exc, SystemExit):
+        code = _exit_code(exc.code)
+        return Outcome(Status.FAILED, exit_code=code) if code else Outcome()
+    if isinstance(exc, KeyboardInterrupt):
+        return Outcome(Status.INTERRUPTED, signal=signal.SIGINT.name)
+    kind = type(exc)
+    return Outcome(
+        Status.FAILED if isinstance(exc, Exception) else Status.INTERRUPTED,
+        exception=f"{kind.__module__}.{kind.__qualname__}",
+        raised_at=_raised_at(exc.__traceback__),
+    )
+
+
+def _exit_code(code: object) -> int:
+    """The process's exit code for what `sys.exit` was given: text is printed, and 1."""
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return int(code) & 0xFF if os.name == "posix" else int(code)
+    return 1
+
+
+def _raised_at(traceback: TracebackType | None) -> str | None:
+    """`path:line` of the innermost frame of the user's own code, else of the innermost one."""
+    innermost = chosen = None
+    while traceback is not None:
+        innermost = traceback
+        if _is_users(traceback.tb_frame.f_code.co_filename):
+            chosen = traceback
+        traceback = traceback.tb_next
+    chosen = chosen or innermost
+    if chosen is None:
+        return None
+    return f"{_published(chosen.tb_frame.f_code.co_filename)}:{chosen.tb_lineno}"
+
+
+def _is_users(filename: str) -> bool:
+    if filename.startswith("<"):  # <frozen importlib>, code without a file
+        return filename in {"<stdin>", "<string>"}
+    path = Path(filename)
+    if {"site-packages", "dist-packages"} & set(path.parts):
+        return False
+    libraries = [sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib")]
+    return not any(path.is_relative_to(one) for one in (str(Path(__file__).parent), *libraries))
+
+
+def _published(filename: str) -> str:
+    """A file's path relative to its repository, else its bare name: no home folder leaves."""
+    if filename.startswith("<"):
+        return filename
+    path = Path(filename)
+    if path.is_absolute():
+        for folder in path.parents:
+            if (folder / ".git").exists():
+                return path.relative_to(folder).as_posix()
+    return path.name
