@@ -60,7 +60,10 @@ def into_dvc_commit(
     except (RepositoryError, OSError) as error:
         logger.warning(
             "The run's files could not be made part of the experiment of `dvc exp run` (%s). "
-            "They are in '%s'; `dvc exp save -I %s` saves them.", error, layout.root, layout.given,
+            "They are in '%s'; `dvc exp save -I %s` saves them.",
+            error,
+            layout.root,
+            layout.given,
         )
 
 
