@@ -153,7 +153,13 @@ def _from_pil(name: str, image: Any, encoding: str) -> bytes:
     if 0 in image.size:
         raise InvalidImageDataError(f"Image '{name}' has no pixels: its size is {image.size}.")
     if image.mode not in _MODES[encoding]:
-        image = _in_mode_for(name, image, encoding)
+        try:
+            image = _in_mode_for(name, image, encoding)
+        except ValueError as error:
+            raise InvalidImageDataError(
+                f"Image '{name}' has the mode {image.mode}, which Pillow cannot turn into one that "
+                f"{encoding} stores. Log image.convert('RGB')."
+            ) from error
     buffer = io.BytesIO()
     image.save(buffer, format=encoding)
     return buffer.getvalue()
@@ -166,7 +172,9 @@ def _in_mode_for(name: str, image: Any, encoding: str) -> Any:
         return _pillow(name).fromarray(_eight_bits(name, np.asarray(image)))
     if image.mode == "1":
         return image.convert("L")
-    if image.mode in {"LA", "La", "RGBA", "RGBa", "PA"} or "transparency" in image.info:
+    if image.mode == "La":  # multiplied by its alpha, which converts to LA alone
+        image = image.convert("LA")
+    if image.mode in {"LA", "RGBA", "RGBa", "PA"} or "transparency" in image.info:
         if encoding != "JPEG":
             return image.convert("RGBA")
         # JPEG has no transparency; what is behind a picture on a page is white.

@@ -6,13 +6,14 @@ import errno
 import math
 import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidDataTypeError, InvalidNameError
 from .names import checked
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..layout import Layout
     from ..losses import Losses
 

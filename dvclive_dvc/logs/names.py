@@ -33,7 +33,7 @@ def checked(name: Any, what: str) -> str:
     return text
 
 
-def _problem(text: str) -> str | None:
+def _problem(text: str) -> str | None:  # noqa: PLR0911 - one line a fault
     if not text.strip():
         return "is empty"
     bad = sorted(set(text) & _FORBIDDEN)

@@ -30,7 +30,7 @@ def put(summary: dict[str, Any], name: str, value: Any) -> None:
     *folders, last = name.split("/")
     node = summary
     depth = 0
-    for depth, part in enumerate(folders):  # noqa: B007 - used below
+    for depth, part in enumerate(folders):
         child = node.get(part)
         if child is None:
             break
@@ -45,6 +45,16 @@ def put(summary: dict[str, Any], name: str, value: Any) -> None:
     for part in folders[depth:]:
         node = node.setdefault(part, {})
     node[last] = value
+
+
+def has(summary: dict[str, Any], name: str) -> bool:
+    """Whether the summary has a value under this name."""
+    node: Any = summary
+    for part in name.split("/"):
+        if not isinstance(node, dict) or part not in node:
+            return False
+        node = node[part]
+    return True
 
 
 def _clash(name: str, other: str) -> InvalidNameError:

@@ -1,0 +1,370 @@
+"""What an earlier run left in `dir`: told from a user's own files, cleared or resumed."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import dvcyaml, files
+from ..errors import InvalidDirError
+from ..layout import DVCYAML_NAME
+from ..notices import logger
+from . import params, summary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ..backend import Artifact, Plot
+    from ..layout import Layout
+
+# What lies in a folder that people write code or a project in, by name and by ending.
+_PROJECT_FILES = frozenset({
+    "pyproject.toml", "setup.py", "setup.cfg", "requirements.txt", "package.json", "Cargo.toml",
+    "go.mod", "Makefile", "CMakeLists.txt", "Dockerfile", "dvc.lock", "environment.yml",
+    "conda.yaml", "tox.ini", ".gitmodules",
+})  # fmt: skip
+_SOURCES = frozenset({
+    ".py", ".pyx", ".pyi", ".ipynb", ".c", ".cc", ".cpp", ".cu", ".h", ".hpp", ".rs", ".go",
+    ".java", ".scala", ".jl", ".r", ".js", ".ts",
+})  # fmt: skip
+_IMAGES = frozenset({".jpg", ".jpeg", ".gif", ".png"})
+_HEADERS = (b"step\t", b"timestamp\tstep\t")
+
+
+@dataclass(frozen=True)
+class Remains:
+    """An earlier run, as far as the next one needs it to go on.
+
+    summary:     what metrics.json says, and rows logged after it was written last.
+    next_step:   the step after the last complete one; 0 where there was none.
+    plots:       custom and scikit-learn plots with how they are drawn.
+    has_metrics: whether any metric has a file.
+    """
+
+    summary: dict[str, Any] = field(default_factory=dict)
+    next_step: int = 0
+    params: dict[str, Any] = field(default_factory=dict)
+    plots: tuple[Plot, ...] = ()
+    artifacts: Mapping[str, Artifact] = field(default_factory=dict)
+    has_images: bool = False
+    has_metrics: bool = False
+
+
+# -- is it a run's folder? -----------------------------------------------------------------
+
+
+def check_dir(layout: Layout) -> None:
+    """Refuses a `dir` that is plainly not a run's; looks only, and only where `dir` exists.
+
+    A repository's root, a folder above the working directory and one that holds source code are
+    refused, and so is one whose params.yaml or metrics.json no run wrote: the next run would
+    delete them. A folder in which a run was before is fine whatever else the user put there, and
+    so is the working directory itself, `Live(".")`, when none of the above holds: some launchers
+    start each job in a fresh folder of its own.
+
+    Raises InvalidDirError.
+    """
+    if {".git", ".dvc"} & set(layout.root.parts):
+        raise _refused(layout, "is inside the folder that Git or DVC keep for themselves")
+    if layout.root.exists() and not layout.root.is_dir():
+        raise _refused(layout, "is a file")
+    try:
+        names = set(os.listdir(layout.root))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _refused(layout, f"cannot be read ({error.strerror})") from error
+    if {".git", ".dvc"} & names:
+        raise _refused(layout, "is the root of a repository")
+    if layout.root in {Path(layout.root.anchor), Path(os.path.realpath(Path.home()))}:
+        raise _refused(layout, "is the home folder or the root of the file system")
+    if names and not _was_a_run(layout):
+        _check_strangers(layout, names)
+
+
+def _check_strangers(layout: Layout, names: set[str]) -> None:
+    """Refuses a folder that no run was in yet, by what is in it."""
+    if layout.root in Path(os.path.realpath(os.curdir)).parents:
+        raise _refused(layout, "is a folder above the working directory")
+    source = min(
+        (n for n in names if n in _PROJECT_FILES or Path(n).suffix.lower() in _SOURCES), default=""
+    )
+    if source:
+        raise _refused(layout, f"holds source code ('{source}')")
+    for path, ours in (
+        (layout.params_file, _params_are_ours),
+        (layout.metrics_file, _summary_is_ours),
+    ):
+        if path.name in names and not ours(path):
+            raise _refused(layout, f"holds a {path.name} that no run wrote")
+
+
+def _refused(layout: Layout, why: str) -> InvalidDirError:
+    return InvalidDirError(
+        f"`dir` '{layout.given}' {why}. A run replaces what an earlier run left in its folder, so "
+        "it needs one of its own: Live(dir='dvclive')."
+    )
+
+
+def _was_a_run(layout: Layout) -> bool:
+    """Whether something lies there that nothing but a run writes."""
+    if any(True for _ in _metric_files(layout)):
+        return True
+    text = ""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        text = (layout.root / DVCYAML_NAME).read_text(encoding="utf-8")
+    return bool(re.search(r"^- (?:\./)?(?:params\.yaml|metrics\.json|plots/)", text, re.MULTILINE))
+
+
+def _params_are_ours(path: Path) -> bool:
+    # A person's file has comments, blank lines or another style.
+    try:
+        content = path.read_bytes()
+        return not content.strip() or params.dumped(params.read(path)) == content
+    except (OSError, ValueError):
+        return False
+
+
+def _summary_is_ours(path: Path) -> bool:
+    try:
+        content = path.read_bytes()
+        if not content.strip():
+            return True
+        document = json.loads(content)
+        return isinstance(document, dict) and files.dump_json(document).strip() == content.strip()
+    except (OSError, ValueError):
+        return False
+
+
+# -- clearing ------------------------------------------------------------------------------
+
+
+def clear(layout: Layout) -> None:
+    """Removes what an earlier run wrote, and folders that are empty then; nothing else.
+
+    Copied artifacts and `plots/images.dvc` stay: they are replaced when logged again.
+    """
+    doomed = [
+        layout.metrics_file,
+        layout.params_file,
+        layout.report_file("html"),
+        layout.report_file("md"),
+    ]
+    for path in (*doomed, *_plot_files(layout)):
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+    for folder in (layout.metrics_dir, *_others(layout)):
+        _remove_empty(folder)
+    with contextlib.suppress(OSError):
+        layout.plots_dir.rmdir()
+    dvcyaml.clear(dataclasses.replace(layout, dvcyaml=layout.root / DVCYAML_NAME))
+
+
+def _others(layout: Layout) -> tuple[Path, ...]:
+    return layout.images_dir, layout.sklearn_dir, layout.custom_dir
+
+
+def _metric_files(layout: Layout) -> Iterator[Path]:
+    for path in _below(layout.metrics_dir, frozenset({".tsv"})):
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            start = file.read(max(map(len, _HEADERS)))
+            # The beginning of a header is a torn one.
+            if any(start.startswith(head) or head.startswith(start) for head in _HEADERS):
+                yield path
+
+
+def _plot_files(layout: Layout) -> Iterator[Path]:
+    yield from list(_metric_files(layout))
+    # A folder of images that is a link may be one of the user's own pictures.
+    if not layout.images_dir.is_symlink():
+        yield from _below(layout.images_dir, _IMAGES)
+    for folder in (layout.sklearn_dir, layout.custom_dir):
+        yield from _below(folder, frozenset({".json"}))
+
+
+def _below(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:
+    for root, _, names in os.walk(folder):
+        for name in names:
+            if Path(name).suffix in suffixes:
+                yield Path(root, name)
+
+
+def _remove_empty(folder: Path) -> None:
+    for root, _, _ in os.walk(folder, topdown=False):
+        with contextlib.suppress(OSError):
+            Path(root).rmdir()
+
+
+# -- going on ------------------------------------------------------------------------------
+
+
+def load(layout: Layout) -> Remains:
+    """The earlier run, its files mended first where a crash tore them, with a warning each.
+
+    Raises errors.DvcyamlSyntaxError for a dvc.yaml that cannot be read.
+    """
+    rows = {}
+    for path in _metric_files(layout):
+        row = _last_row(path)
+        if row is not None:
+            rows[_name_of(path, layout.metrics_dir)] = row
+    told, whole = _summary_of(layout)
+    _add_later_rows(told, rows)
+    entries = dvcyaml.read_entries(layout)
+    own = {layout.metrics_dir, layout.images_dir}
+    for path in [p for f in (layout.custom_dir, layout.sklearn_dir) for p in _below(f, _JSON)]:
+        _mend_rows(path)
+    return Remains(
+        summary=told,
+        next_step=_next_step(told, rows, whole=whole),
+        params=_params_of(layout.params_file),
+        plots=tuple(p for p in entries.plots if p.path not in own and p.path.exists()),
+        artifacts=entries.artifacts,
+        has_images=any(True for _ in _below(layout.images_dir, _IMAGES)),
+        has_metrics=bool(rows),
+    )
+
+
+_JSON = frozenset({".json"})
+
+
+def _name_of(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix().removesuffix(".tsv")
+
+
+def _next_step(told: dict[str, Any], rows: dict[str, tuple[int, str]], *, whole: bool) -> int:
+    step = told.get("step")
+    if isinstance(step, int):
+        return step + 1
+    # metrics.json was lost: the rows are what is left to tell.
+    if not whole and rows:
+        last = max(step for step, _ in rows.values())
+        told["step"] = last
+        return last + 1
+    return 0
+
+
+def _add_later_rows(told: dict[str, Any], rows: dict[str, tuple[int, str]]) -> None:
+    """Puts rows into the summary that a kill kept out of metrics.json."""
+    last = told.get("step")
+    for name, (step, cell) in rows.items():
+        if isinstance(last, int) and step <= last and summary.has(told, name):
+            continue
+        with contextlib.suppress(ValueError):
+            summary.put(told, name, _value_of(cell))
+
+
+def _value_of(cell: str) -> Any:
+    if cell in {"True", "False"}:
+        return cell == "True"
+    for read in (int, float):
+        with contextlib.suppress(ValueError):
+            value = read(cell)
+            return summary.plain(value) if "_" not in cell else cell
+    return cell
+
+
+def _last_row(path: Path) -> tuple[int, str] | None:
+    """Step and value of the last whole row; a torn one behind it is cut off."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        timed = file.readline().startswith(b"timestamp\t")
+        # One row is far shorter than this; a block is read, never the whole file.
+        file.seek(max(0, size - _BLOCK))
+        tail = file.read()
+    kept = tail.rstrip(b"\0")
+    kept = kept[: kept.rfind(b"\n") + 1]
+    if len(kept) < len(tail):
+        logger.warning(
+            "'%s' ended in the middle of a row, as after a crash; that row is taken off.", path
+        )
+        _cut(path, size - (len(tail) - len(kept)))
+    lines = kept.splitlines()
+    if len(lines) < 1 or (size <= _BLOCK and len(lines) < 2):  # noqa: PLR2004 - header and a row
+        return None
+    cells = lines[-1].decode("utf-8", "surrogateescape").split("\t")
+    with contextlib.suppress(ValueError, IndexError):
+        return int(cells[int(timed)]), cells[int(timed) + 1]
+    return None
+
+
+_BLOCK = 1 << 16
+
+
+def _cut(path: Path, size: int) -> None:
+    if size == 0:
+        path.unlink()
+    else:
+        os.truncate(path, size)
+
+
+def _summary_of(layout: Layout) -> tuple[dict[str, Any], bool]:
+    """What metrics.json holds, and whether that is all it ever held."""
+    path = layout.metrics_file
+    try:
+        return summary.read(path), path.exists()
+    except ValueError:
+        found = _mended(path.read_bytes().rstrip(b"\0"), "}")
+        logger.warning(
+            "'%s' was only half written, as after a crash; what could be read is kept, and the "
+            "last values are taken from the metrics' own files.", path,
+        )  # fmt: skip
+        return (found if isinstance(found, dict) else {}), False
+
+
+def _params_of(path: Path) -> dict[str, Any]:
+    try:
+        return params.read(path)
+    except ValueError:
+        logger.warning(
+            "'%s' was only half written, as after a crash; its last line is taken off.", path
+        )
+    lines = path.read_bytes().rstrip(b"\0").splitlines(keepends=True)
+    aside = path.with_name(f"{path.name}.torn")
+    aside.write_bytes(b"".join(lines))
+    files.replace(path, b"".join(lines[:-1]))
+    try:
+        found = params.read(path)
+    except ValueError:
+        logger.warning("'%s' cannot be read; it is kept as '%s'.", path, aside)
+        path.unlink()
+        return {}
+    aside.unlink()
+    return found
+
+
+def _mend_rows(path: Path) -> None:
+    content = path.read_bytes()
+    try:
+        json.loads(content)
+    except ValueError:
+        found = _mended(content.rstrip(b"\0"), "]")
+        if found is None:
+            logger.warning("'%s' was only half written, as after a crash; it is removed.", path)
+            path.unlink()
+        else:
+            logger.warning(
+                "'%s' was only half written, as after a crash; its last line is taken off.", path
+            )
+            files.replace(path, files.dump_json(found))
+
+
+def _mended(content: bytes, closer: str) -> Any:
+    """The longest beginning of a JSON text, cut at a line's end, that closes to a document."""
+    lines = content.decode("utf-8", "replace").splitlines()
+    for count in range(len(lines), max(0, len(lines) - 3), -1):
+        head = "\n".join(lines[:count]).rstrip().rstrip(",")
+        for depth in range(_MAX_OPEN):
+            for inner in (closer * depth, closer * depth + "}"):
+                with contextlib.suppress(ValueError):
+                    return json.loads(head + inner)
+    return None
+
+
+_MAX_OPEN = 30
