@@ -317,13 +317,13 @@ def spans(text: str) -> Spans:
     stop = len(text)
     for event in events:
         if isinstance(event, DocumentStartEvent):
-            root = _node(next(events), events)
+            root = _node(next(events), events, text, event.end_mark.index)
         elif isinstance(event, DocumentEndEvent) and event.explicit:
             stop = event.start_mark.index
     return Spans(root, stop)
 
 
-def _node(event: Any, events: Iterator[Any]) -> Node:
+def _node(event: Any, events: Iterator[Any], text: str, after: int) -> Node:
     from ruamel.yaml.events import AliasEvent, MappingStartEvent, ScalarEvent, SequenceStartEvent
 
     start, end = event.start_mark, event.end_mark
@@ -331,33 +331,57 @@ def _node(event: Any, events: Iterator[Any]) -> Node:
     node.anchored = event.anchor is not None
     if isinstance(event, ScalarEvent):
         node.text = event.value
+        if start.index == end.index:
+            # The parser marks an empty value where it met the next one.
+            found = [at for at, char in indicators(text, after, start.index) if char in "-:"]
+            node.start = node.end = found[-1] + 1 if found else start.index
     elif isinstance(event, AliasEvent):
         node.kind = "alias"
     elif isinstance(event, SequenceStartEvent):
         node.kind, node.flow = "list", event.flow_style
-        node.end = _children(node, events)
+        node.end = _children(node, events, text)
     elif isinstance(event, MappingStartEvent):
         node.kind, node.flow = "mapping", event.flow_style
-        node.end = _children(node, events)
+        node.end = _children(node, events, text)
     return node
 
 
-def _children(node: Node, events: Iterator[Any]) -> int:
+def _children(node: Node, events: Iterator[Any], text: str) -> int:
     from ruamel.yaml.events import MappingEndEvent, SequenceEndEvent
 
-    end = node.end
+    end = node.start
     for event in events:
         if isinstance(event, (MappingEndEvent, SequenceEndEvent)):
             return event.end_mark.index if node.flow else end
-        child = _node(event, events)
+        child = _node(event, events, text, end)
         end = child.end
         if node.kind == "list":
             node.items.append(child)
         else:
-            value = _node(next(events), events)
+            value = _node(next(events), events, text, end)
             node.pairs.append((child, value))
             end = value.end
     return end
+
+
+def indicators(text: str, start: int, end: int) -> list[tuple[int, str]]:
+    """What stands between two values apart from blanks: indicators, `#` for a comment."""
+    found = []
+    at = start
+    while at < end:
+        char = text[at]
+        if char == "#":
+            found.append((at, char))
+            while at < end and text[at] not in BREAKS:
+                at += 1
+            continue
+        if char in "-?:,[]{}":
+            found.append((at, char))
+        elif char in "&!*":
+            while at < end and text[at] not in BREAKS + " \t":
+                at += 1
+        at += 1
+    return found
 
 
 # -- editing in place ----------------------------------------------------------------------
@@ -415,28 +439,9 @@ class Edits:
             return at + 2
         return min(at + 1, len(self.text))
 
-    def indicators(self, start: int, end: int) -> list[tuple[int, str]]:
-        """What stands between two values apart from blanks: indicators, `#` for a comment."""
-        found = []
-        at = start
-        while at < end:
-            char = self.text[at]
-            if char == "#":
-                found.append((at, char))
-                while at < end and self.text[at] not in BREAKS:
-                    at += 1
-                continue
-            if char in "-?:,[]{}":
-                found.append((at, char))
-            elif char in "&!*":
-                while at < end and self.text[at] not in BREAKS + " \t":
-                    at += 1
-            at += 1
-        return found
-
     def indicator(self, start: int, end: int, wanted: str) -> int:
         """The last indicator `wanted` between two values."""
-        for at, char in reversed(self.indicators(start, end)):
+        for at, char in reversed(indicators(self.text, start, end)):
             if char == wanted:
                 return at
         raise CannotEditError(f"no '{wanted}' found")
@@ -508,11 +513,7 @@ def edit_collection(edits: Edits, key: Node, node: Node, plan: Plan) -> None:
 def _edit_block(
     edits: Edits, key: Node, bounds: list[tuple[int, int]], plan: Plan, *, mapping: bool
 ) -> None:
-    heads = []
-    last = key.end
-    for start, end in bounds:
-        heads.append(start if mapping else edits.indicator(last, start, "-"))
-        last = end
+    heads = [start for start, _ in bounds] if mapping else _dashes(edits, key, bounds)
     indent = edits.indent_of(heads[0])
 
     def lines(entries: list[Any]) -> list[str]:
@@ -534,7 +535,13 @@ def _edit_block(
         if change.after:
             edits.put_lines(stop, lines(change.after))
     if plan.end:
-        edits.put_lines(edits.after_line(last), lines(plan.end))
+        edits.put_lines(edits.after_line(bounds[-1][1]), lines(plan.end))
+
+
+def _dashes(edits: Edits, key: Node, bounds: list[tuple[int, int]]) -> list[int]:
+    """Where the `-` of each entry of a list stands."""
+    ends = [key.end, *(end for _, end in bounds)]
+    return [edits.indicator(end, start, "-") for end, (start, _) in zip(ends, bounds, strict=False)]
 
 
 def _edit_flow(
@@ -567,7 +574,7 @@ def _edit_flow(
 
 def _flow_entry_stop(edits: Edits, end: int, following: int) -> int:
     """How far an entry that goes reaches: to the next one, or to the comma before a comment."""
-    gap = edits.indicators(end, following)
+    gap = indicators(edits.text, end, following)
     comma = next(at for at, char in gap if char == ",")
     return comma + 1 if any(char == "#" for _, char in gap) else following
 
