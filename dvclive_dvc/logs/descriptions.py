@@ -52,7 +52,8 @@ def described(
         logger.warning(
             "Artifact name '%s' is not written to dvc.yaml: DVC takes letters, digits, '-', '_' "
             "and '/', with a letter or digit at both ends. The artifact itself is tracked; "
-            "pass another name= to describe it.", key,
+            "pass another name= to describe it.",
+            key,
         )
         return None
     return key, Artifact(path, type=type, desc=desc, labels=marks, meta=facts)
