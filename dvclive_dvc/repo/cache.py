@@ -1,0 +1,241 @@
+"""An artifact's path -> objects in DVC's cache, its pointer file, and its `.gitignore` line.
+
+Does what `dvc add` does to this one path, and nothing of what `dvc add` does to the whole
+repository (it reads every `.dvc` file and dvc.yaml).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import files
+from ..errors import ArtifactConflictError, ArtifactError, ArtifactNotFoundError
+from . import content, listing
+from . import pointer as pointers
+from .gitignore import NAME as GITIGNORE
+from .gitignore import GitView
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .content import Hashed
+    from .gitignore import Edit
+
+_RESERVED = frozenset({"dvc.yaml", "dvc.lock", GITIGNORE, ".dvcignore", ".gitattributes"})
+
+
+@dataclass(frozen=True)
+class Added:
+    """An artifact that is cached, pointed to, and ignored by Git.
+
+    pointer:   its `.dvc` file.
+    gitignore: the `.gitignore` beside it, where there is one.
+    changed:   whether the pointer says something new.
+    """
+
+    path: Path
+    pointer: Path
+    gitignore: Path | None
+    changed: bool
+    hashed: Hashed
+
+
+class ArtifactCache:
+    """Puts artifacts of one DVC repository into its cache.
+
+    Nothing is opened before the first call. `scratch` is a folder, on the file system of the
+    repository, for half-written pointer files. Safe to use from several threads.
+    """
+
+    def __init__(self, dvc_root: Path, git_root: Path, scratch: Path | None = None) -> None:
+        self._root = dvc_root
+        self._scratch = scratch
+        self._git = GitView(git_root, scratch)
+        self._opened: content.Dvc | None = None
+        self._lock = threading.RLock()
+
+    def add(self, path: Path) -> Added:
+        """Caches the file or folder, writes its pointer, makes Git ignore it: all or nothing.
+
+        Raises `errors.ArtifactError` for a path that cannot be an artifact, before anything is
+        written; OSError (a full disk) or `errors.RepositoryError` for trouble of the place, with
+        the pointer and `.gitignore` as they were.
+        """
+        with self._lock:
+            dvc = self._dvc()
+            path, status = self._checked(path, dvc)
+            isdir = stat.S_ISDIR(status.st_mode)
+            pointer = path.with_name(f"{path.name}.dvc")
+            if dvc.uses_git:
+                self._git.check(path, pointer, isdir=isdir)
+            before = _pointer_text(pointer, path.name)
+            with _translated(path):
+                hashed, relink = content.cache(path, status, dvc, keep=False)
+            if before is None:
+                text = pointers.fresh(path.name, hashed)
+            else:
+                text = pointers.updated(before, path.name, hashed)
+            edit = self._git.hide(path, isdir=isdir) if dvc.uses_git else None
+            self._point(pointer, before, text, edit)
+            relink()
+            gitignore = path.parent / GITIGNORE if dvc.uses_git else None
+            if gitignore is not None and not gitignore.exists():
+                gitignore = None
+            if dvc.autostage and dvc.uses_git and (edit is not None or text != before):
+                self._git.stage([pointer, *([gitignore] if gitignore else [])])
+            return Added(path, pointer, gitignore, text != before, hashed)
+
+    def hash_into_cache(self, path: Path) -> Hashed:
+        """Puts the content at `path` into the cache; pointer, `.gitignore` and `path` stay.
+
+        For data that changed under a pointer it has already. Raises as `add` does.
+        """
+        with self._lock:
+            dvc = self._dvc()
+            status = _status(path)
+            with _translated(path):
+                return content.cache(path, status, dvc, keep=True)[0]
+
+    def close(self) -> None:
+        """Lets go of DVC's databases and of Git's repository; the next call opens them again."""
+        with self._lock:
+            opened, self._opened = self._opened, None
+            if opened is not None:
+                opened.repo.close()
+            self._git.close()
+
+    # -- opening -------------------------------------------------------------------------------
+
+    def _dvc(self) -> content.Dvc:
+        if self._opened is None:
+            self._opened = content.open_dvc(self._root)
+            self._opened.objects.sweep()
+        return self._opened
+
+    # -- which paths ---------------------------------------------------------------------------
+
+    def _checked(self, path: Path, dvc: content.Dvc) -> tuple[Path, os.stat_result]:
+        """The path below the DVC root, symbolic links above that root resolved, and its stat."""
+        status = _status(path)
+        parent = Path(os.path.realpath(path.parent))
+        place = parent / path.name
+        if not place.is_relative_to(self._root) or place == self._root:
+            raise ArtifactError(
+                f"Artifact '{path}' is outside of the repository '{self._root}'. Log it with "
+                "copy=True to put a copy of it into the run's folder."
+            )
+        inside = place.relative_to(self._root)
+        if ".git" in inside.parts or ".dvc" in inside.parts:
+            raise ArtifactError(
+                f"Artifact '{path}' is inside a folder of Git's or DVC's own. Log it with "
+                "copy=True, or write it elsewhere."
+            )
+        links = path.parts[-len(inside.parts) :] != inside.parts
+        if links or (path.is_symlink() and stat.S_ISDIR(status.st_mode)):
+            real = os.path.realpath(path)
+            raise ArtifactError(
+                f"Artifact '{path}' is reached through a symbolic link, where DVC cannot track "
+                f"it. Log the real path, '{real}', or use copy=True."
+            )
+        self._check_name(place)
+        self._check_dvcignore(place, dvc)
+        objects = Path(dvc.objects.root)
+        if objects.is_relative_to(place) or place.is_relative_to(objects):
+            raise ArtifactError(f"Artifact '{path}' holds DVC's cache, or is inside it.")
+        return place, status
+
+    def _check_name(self, path: Path) -> None:
+        name = path.name
+        if name.endswith(".dvc") or name in _RESERVED:
+            raise ArtifactError(
+                f"'{path}' has a name that Git or DVC read themselves, so it cannot be an "
+                "artifact. Rename it."
+            )
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as error:
+            raise ArtifactError(
+                f"Artifact name {name!r} is not UTF-8, as .dvc files have to be. Rename it."
+            ) from error
+
+    def _check_dvcignore(self, path: Path, dvc: content.Dvc) -> None:
+        ignore = content.dvcignore(dvc)
+        # As `dvc add` asks (dvc/output.py, `_validate_output_path`).
+        if ignore.is_ignored(dvc.repo.fs, str(path), ignore_subrepos=False):
+            rules = ignore.check_ignore(str(path)).pattern_infos
+            raise ArtifactError(
+                f"Artifact '{path}' is ignored by DVC"
+                + (f" ({rules[-1]})" if rules else "")
+                + ". Change that rule, or log the artifact with copy=True."
+            )
+
+    # -- pointer -------------------------------------------------------------------------------
+
+    def _point(self, pointer: Path, before: str | None, text: str, edit: Edit | None) -> None:
+        try:
+            if text != before:
+                files.replace(pointer, text.encode(), scratch=self._scratch)
+        except BaseException:
+            if edit is not None:
+                edit.undo(self._scratch)
+            raise
+
+
+def _status(path: Path) -> os.stat_result:
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if path.is_symlink():
+            raise ArtifactError(
+                f"Artifact '{path}' is a symbolic link that leads nowhere. Make what it names."
+            ) from error
+        raise ArtifactNotFoundError(
+            f"Artifact '{path}' does not exist. Write it before it is logged."
+        ) from error
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ArtifactError(
+                f"Artifact '{path}' is a symbolic link that leads to itself. Remove it."
+            ) from error
+        raise ArtifactError(f"Cannot look at artifact '{path}': {error.strerror}.") from error
+    if not stat.S_ISDIR(status.st_mode) and not stat.S_ISREG(status.st_mode):
+        raise ArtifactError(
+            f"Artifact '{path}' is {listing.kind_of(status.st_mode)}. Only files and folders "
+            "can be cached."
+        )
+    return status
+
+
+@contextlib.contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """A file of the user's that cannot be read is the caller's matter; a full disk is not."""
+    try:
+        yield
+    except PermissionError as error:
+        name = os.fspath(error.filename or "")
+        if name and Path(name).is_relative_to(path):
+            raise ArtifactError(
+                f"Cannot read '{name}' of artifact '{path}': {error.strerror}. Give yourself the "
+                "right to."
+            ) from error
+        raise
+
+
+def _pointer_text(pointer: Path, name: str) -> str | None:
+    try:
+        text = pointer.read_bytes().decode()
+    except FileNotFoundError:
+        return None
+    except (IsADirectoryError, UnicodeDecodeError) as error:
+        raise ArtifactConflictError(
+            f"'{pointer}' exists and is not a .dvc file. Rename it before the artifact is logged."
+        ) from error
+    pointers.check(text, name)
+    return text

@@ -1,0 +1,573 @@
+"""A file or folder -> its content in DVC's cache: known already, or read once and put there.
+
+With DVC's own configuration, cache and state database, so that DVC finds what it would have left
+itself, and hashes nothing again.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import hashlib
+import os
+import stat
+import sys
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ArtifactError, RepositoryError
+from ..notices import logger
+from . import listing as listings
+from .objects import AT_ONCE, Objects, Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from .listing import Listing, Memory
+
+_BATCH = 256  # small files a thread takes at a time
+_ROWS = 4096  # rows of DVC's state database written in one go
+_MAX_JOBS = 16  # beyond that a disk gains nothing
+
+
+@dataclass(frozen=True)
+class Hashed:
+    """A content that is in the cache.
+
+    md5:    its hash; ends in `.dir` for a folder.
+    size:   in bytes; the sum of its files for a folder.
+    nfiles: how many files a folder has; None for a file.
+    isexec: whether it is a file that may be executed.
+    """
+
+    md5: str
+    size: int
+    nfiles: int | None = None
+    isexec: bool = False
+
+    @property
+    def isdir(self) -> bool:
+        """Whether it is a folder's content."""
+        return self.md5.endswith(".dir")
+
+
+@dataclass(frozen=True)
+class Dvc:
+    """What is asked of DVC, opened once.
+
+    kinds:    `cache.type`: how a file gets from the cache into the workspace, best first.
+    jobs:     `core.checksum_jobs`, or the number of cores.
+    memories: the folder for what is remembered of cached folders.
+    """
+
+    repo: Any
+    objects: Objects
+    kinds: list[str]
+    jobs: int
+    memories: Path
+    autostage: bool
+    uses_git: bool
+
+
+def cache(
+    path: Path, status: os.stat_result, dvc: Dvc, *, keep: bool
+) -> tuple[Hashed, Callable[[], None]]:
+    """Caches what is at `path`; the second value makes the workspace what `dvc add` leaves there.
+
+    `status` is the stat of `path`, links followed. `keep` says that the workspace's files must
+    stay as they are, so that none becomes an object itself. Raises ArtifactError for a content
+    that cannot be cached, OSError for trouble of the place, with no half-written object left.
+    """
+    if stat.S_ISDIR(status.st_mode):
+        return _Folder(path, dvc, keep=keep).cache()
+    return _cache_file(path, status, dvc, keep=keep)
+
+
+def open_dvc(root: Path) -> Dvc:
+    """Opens the DVC repository at `root`. Raises RepositoryError where DVC cannot."""
+    try:
+        from dvc.exceptions import DvcException
+        from dvc.repo import Repo
+        from dvc.scm import NoSCM
+    except ImportError as error:
+        raise RepositoryError(f"DVC cannot be imported: {error}. Install `dvc`.") from error
+    try:
+        # Git is asked by `GitView`: DVC's own view of it would be read in full here.
+        repo = Repo(str(root), scm=NoSCM(str(root)))
+        core = repo.config["core"]
+        odb = repo.cache.local
+    except (DvcException, OSError) as error:
+        raise RepositoryError(
+            f"DVC cannot open its repository at '{root}': {error}. `dvc doctor` tells more."
+        ) from error
+    return Dvc(
+        repo=repo,
+        objects=Objects(odb),
+        kinds=list(odb.cache_types),
+        jobs=core.get("checksum_jobs") or min(_MAX_JOBS, _cores()),
+        memories=Path(repo.site_cache_dir) / "dvclive-folders",
+        autostage=bool(core.get("autostage")),
+        uses_git=not core.get("no_scm"),
+    )
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def dvcignore(dvc: Dvc) -> Any:
+    """DVC's own filter of what `.dvcignore` files name, as they are now."""
+    # Made anew for each artifact: it remembers a verdict on every path it was asked about, and
+    # a `.dvcignore` may have been edited since.
+    from dvc.ignore import DvcIgnoreFilter
+
+    return DvcIgnoreFilter(dvc.repo.fs, dvc.repo.root_dir)
+
+
+def _filter(ignore: Any, path: Path) -> listings.Filter | None:
+    """DVC's rules below `path`, or None where they are only its built-in ones.
+
+    Those are a handful of names; DVC's general answer costs several microseconds a file.
+    """
+    ignore(str(path), [], [])  # makes it read the `.dvcignore` files on the way to `path`
+    try:
+        rules = ignore.ignores_trie_fs.longest_prefix(ignore._get_key(str(path))).value  # noqa: SLF001 - guarded: without it only the fast way is lost
+        plain = {rule.patterns for rule in rules.pattern_list} == {".hg/", ".git/", ".git", ".dvc/"}
+    except (AttributeError, KeyError, TypeError):
+        plain = False
+    return None if plain else ignore
+
+
+def _info(status: os.stat_result) -> dict[str, Any]:
+    # What dvc_data's `State` looks at of a file (dvc_data/fsutils.py, `_localfs_info`).
+    return {
+        "type": "file",
+        "ino": status.st_ino,
+        "mtime": status.st_mtime,
+        "size": status.st_size,
+        "mode": status.st_mode,
+    }
+
+
+def _is_exec(status: os.stat_result) -> bool:
+    return bool(status.st_mode & 0o111)
+
+
+def _warn_changed(names: list[str]) -> None:
+    logger.warning(
+        "%s changed while being cached. What is in the cache is whole and matches its hash, but "
+        "may be a state between two: log the artifact when nothing writes to it.",
+        f"'{names[0]}'" if len(names) == 1 else f"{len(names)} files, '{names[0]}' among them,",
+    )
+
+
+@contextlib.contextmanager
+def _forgiving_state(what: str) -> Iterator[None]:
+    """DVC's state is only a memory: when it cannot be used, DVC will hash once more."""
+    import sqlite3
+
+    from dvc_data.hashfile.cache import DiskError, Timeout
+
+    try:
+        yield
+    except (sqlite3.Error, DiskError, Timeout, OSError) as error:
+        logger.debug("cannot %s DVC's state: %s", what, error)
+
+
+def _hash_info(md5: str) -> Any:
+    from dvc_data.hashfile.hash_info import HashInfo
+
+    return HashInfo("md5", md5)
+
+
+# -- a file --------------------------------------------------------------------------------------
+
+
+def _cache_file(
+    path: Path, status: os.stat_result, dvc: Dvc, *, keep: bool
+) -> tuple[Hashed, Callable[[], None]]:
+    name, repo = str(path), dvc.repo
+    known = None
+    with _forgiving_state("read"):
+        _, known = repo.state.get(name, repo.fs, _info(status))
+    md5 = known.value if known is not None and known.name == "md5" else None
+    is_link = path.is_symlink()
+    fresh = md5 is None or not dvc.objects.has(md5, status.st_size)
+    size = status.st_size
+    if fresh:
+        becomes = dvc.kinds[:1] == ["hardlink"] and not keep and not is_link
+        with _progress(size, str(path.name), unit="B") as told:
+            stored = dvc.objects.put(name, link=becomes, told=told)
+        md5, size = stored.md5, stored.size
+        if stored.status is None:
+            _warn_changed([name])
+        else:
+            status = stored.status
+            with _forgiving_state("write"):
+                repo.state.save(name, repo.fs, _hash_info(md5), _info(status))
+    assert md5 is not None  # noqa: S101 - either DVC's state knew it, or it was just hashed
+    hashed = Hashed(md5, size, isexec=_is_exec(status))
+
+    def relink() -> None:
+        moved = _relink_file(name, hashed, dvc, is_link=is_link)
+        if fresh or moved:
+            _save_link(dvc, path, str(round(path.stat().st_mtime * 1_000_000_000)))
+
+    return hashed, relink
+
+
+def _relink_file(name: str, hashed: Hashed, dvc: Dvc, *, is_link: bool) -> bool:
+    status = os.stat(name)
+    if not _needs_relink(dvc, name, hashed.md5, status, is_link=is_link):
+        return False
+    moved = _linked(dvc, [(name, hashed.md5)])
+    if hashed.isexec and moved:
+        with contextlib.suppress(OSError):
+            Path(name).chmod(stat.S_IMODE(os.stat(name).st_mode) | stat.S_IXUSR)
+    return bool(moved)
+
+
+def _needs_relink(dvc: Dvc, name: str, md5: str, status: os.stat_result, *, is_link: bool) -> bool:
+    """Whether `dvc add` would put another kind of file in its place (dvc_data: _needs_relink)."""
+    is_hardlink = not is_link and status.st_nlink > 1
+    for kind in dvc.kinds:
+        if kind in ("copy", "reflink") and not is_link and not is_hardlink:
+            return False
+        if kind == "hardlink" and is_hardlink:
+            return os.stat(dvc.objects.path(md5)).st_ino != status.st_ino
+        if kind == "symlink" and is_link:
+            return os.readlink(name) != dvc.objects.path(md5)
+    return True
+
+
+def _linked(dvc: Dvc, wanted: Iterable[tuple[str, str]]) -> list[tuple[str, os.stat_result]]:
+    """Puts links to, or copies of, objects in place of files; gives those that are new."""
+    done: list[tuple[str, os.stat_result]] = []
+    failed = 0
+    rows = []
+    for name, md5 in wanted:
+        try:
+            kind = dvc.objects.link_to(md5, name, dvc.kinds)
+        except OSError as error:
+            logger.debug("cannot link '%s': %s", name, error)
+            kind = None
+        if kind is None:
+            failed += 1
+            continue
+        status = os.stat(name)
+        done.append((name, status))
+        rows.append((name, _hash_info(md5), _info(status)))
+    if failed:
+        logger.warning(
+            "%d files are cached, but stay in the workspace as they were: none of cache.type=%s "
+            "is possible there. `dvc config cache.type` changes it.",
+            failed,
+            ",".join(dvc.kinds),
+        )
+    with _forgiving_state("write"):
+        dvc.repo.state.save_many(rows, dvc.repo.fs)
+    return done
+
+
+def _save_link(dvc: Dvc, path: Path, token: str) -> None:
+    # What lets `dvc checkout` take away a file it knows and no longer needs.
+    with _forgiving_state("write"):
+        dvc.repo.state.set_link(str(path), path.lstat().st_ino, token)
+
+
+# -- a folder ------------------------------------------------------------------------------------
+
+
+class _Folder:
+    """The caching of one folder, once."""
+
+    def __init__(self, path: Path, dvc: Dvc, *, keep: bool) -> None:
+        self._path = path
+        self._root = str(path)
+        self._dvc = dvc
+        self._keep = keep
+        key = hashlib.sha256(os.fsencode(self._root)).hexdigest()[:32]
+        self._memory_file = dvc.memories / key
+        self._gone: set[int] = set()
+        self._changed: list[int] = []
+
+    def cache(self) -> tuple[Hashed, Callable[[], None]]:
+        listing = self._list()
+        memory = listings.recalled(self._memory_file)
+        objects = self._dvc.objects
+        if memory is not None and memory.same_as(listing) and objects.has(memory.md5):
+            known = memory.hashes
+            missing = self._missing(listing, known, range(len(listing.names)), memory)
+            if not missing:
+                hashed = Hashed(memory.md5, memory.size, len(listing.names))
+                return hashed, lambda: None
+        hashes = bytearray(16 * len(listing.names))
+        unknown = self._recall(listing, hashes, memory)
+        self._store(listing, hashes, unknown)
+        self._forget_vanished(listing, hashes)
+        order = listing.order()
+        data = listings.tree_bytes(listing, bytes(hashes), order)
+        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir"
+        objects.put_bytes(md5, data)
+        del data
+        hashed = Hashed(md5, listing.total(), len(listing.names))
+
+        def relink() -> None:
+            self._relink(listing, hashes)
+            _save_link(self._dvc, self._path, listings.link_token(self._root, listing, order))
+            self._remember(listing, bytes(hashes), hashed)
+
+        if self._keep:
+            self._remember(listing, bytes(hashes), hashed)
+        return hashed, relink
+
+    def _list(self) -> Listing:
+        listing = listings.scan(self._root, _filter(dvcignore(self._dvc), self._path))
+        try:
+            "\0".join(listing.names).encode()
+        except UnicodeEncodeError as error:
+            raise ArtifactError(
+                f"Artifact '{self._root}' holds a file whose name is not UTF-8, which DVC cannot "
+                "keep. Rename it."
+            ) from error
+        if listing.passed_over:
+            logger.warning(
+                "'%s/%s' is a symbolic link to a folder: like `dvc add`, this leaves out what is "
+                "behind it (%d such links in the artifact).",
+                self._root,
+                listing.passed_over[0],
+                len(listing.passed_over),
+            )
+        return listing
+
+    # What is known already
+
+    def _recall(self, listing: Listing, hashes: bytearray, memory: Memory | None) -> list[int]:
+        """Fills in the hashes that are known and whose objects are there; gives the others."""
+        if memory is None:
+            unknown: list[int] = list(range(len(listing.names)))
+        else:
+            unknown = memory.recall(listing, hashes)
+            strangers = set(unknown)
+            known = [at for at in range(len(listing.names)) if at not in strangers]
+            unknown += self._missing(listing, hashes, known, memory)
+        told = list(self._told_by_state(listing, hashes, unknown))
+        lost = set(self._missing(listing, hashes, told, None))
+        told_set = set(told) - lost
+        return [at for at in unknown if at not in told_set] if told_set else unknown
+
+    def _told_by_state(
+        self, listing: Listing, hashes: bytearray, places: list[int]
+    ) -> Iterator[int]:
+        state, fs = self._dvc.repo.state, self._dvc.repo.fs
+        rest = iter(places)
+        with _forgiving_state("read"):
+            while batch := list(islice(rest, 999)):
+                infos = {
+                    f"{self._root}/{listing.names[at]}": {
+                        "type": "file",
+                        "ino": listing.inode(at),
+                        "mtime": listing.mtimes[at],
+                        "size": listing.size(at),
+                    }
+                    for at in batch
+                }
+                answers = state.get_many(list(infos), fs, infos)
+                for at, (_, _, known) in zip(batch, answers, strict=False):
+                    if known is not None and known.name == "md5":
+                        hashes[at * 16 : at * 16 + 16] = bytes.fromhex(known.value)
+                        yield at
+
+    def _missing(
+        self,
+        listing: Listing,
+        hashes: bytes | bytearray,
+        places: Iterable[int],
+        memory: Memory | None,
+    ) -> list[int]:
+        """Those of `places` whose object is not in the cache (any more)."""
+        buckets = memory.buckets if memory is not None else {}
+        standing = {
+            int(name, 16) for name, was in buckets.items() if _bucket(self._dvc, name) == was
+        }
+        if len(standing) == 256:  # noqa: PLR2004 - the folders 00 to ff
+            return []
+        has = self._dvc.objects.has
+        return [
+            at
+            for at in places
+            if hashes[at * 16] not in standing
+            and not has(hashes[at * 16 : at * 16 + 16].hex(), listing.size(at))
+        ]
+
+    # What is not
+
+    def _store(self, listing: Listing, hashes: bytearray, unknown: list[int]) -> None:
+        rows: list[tuple[str, Any, dict[str, Any]]] = []
+        state, fs = self._dvc.repo.state, self._dvc.repo.fs
+
+        def save() -> None:
+            with _forgiving_state("write"):
+                state.save_many(rows, fs)
+            rows.clear()
+
+        label = self._path.name
+        with _progress(len(unknown), label, unit="file") as told:
+            for at, stored in self._stored(listing, unknown):
+                told(1)
+                if stored is None:
+                    self._gone.add(at)
+                    continue
+                hashes[at * 16 : at * 16 + 16] = bytes.fromhex(stored.md5)
+                if stored.status is None:
+                    self._changed.append(at)
+                    # No stamp is right for it, so that it is looked at again next time.
+                    listing.stamps[at * 3 + 1] = 0
+                    listing.stamps[at * 3 + 2] = stored.size
+                    continue
+                listing.put(at, stored.status)
+                name = f"{self._root}/{listing.names[at]}"
+                rows.append((name, _hash_info(stored.md5), _info(stored.status)))
+                if len(rows) >= _ROWS:
+                    save()
+        save()
+        if self._changed:
+            _warn_changed([f"{self._root}/{listing.names[at]}" for at in self._changed])
+
+    def _stored(self, listing: Listing, places: list[int]) -> Iterator[tuple[int, Stored | None]]:
+        becomes = self._dvc.kinds[:1] == ["hardlink"] and not self._keep
+        linked = set(listing.linked)
+        put, root, names = self._dvc.objects.put, self._root, listing.names
+
+        def work(batch: list[int]) -> list[tuple[int, Stored | None]]:
+            done: list[tuple[int, Stored | None]] = []
+            for at in batch:
+                try:
+                    one = put(f"{root}/{names[at]}", link=becomes and at not in linked)
+                except FileNotFoundError:  # noqa: PERF203 - one file may vanish
+                    if os.path.lexists(f"{root}/{names[at]}"):
+                        raise
+                    done.append((at, None))
+                else:
+                    done.append((at, one))
+            return done
+
+        batches = _batches(listing, places)
+        if self._dvc.jobs == 1 or len(places) < 2:  # noqa: PLR2004 - nothing to share out
+            for batch in batches:
+                yield from work(batch)
+            return
+        yield from _shared_out(work, batches, self._dvc.jobs)
+
+    def _forget_vanished(self, listing: Listing, hashes: bytearray) -> None:
+        if not self._gone:
+            return
+        logger.warning(
+            "%d files of '%s' were removed while it was being cached; they are left out.",
+            len(self._gone),
+            self._root,
+        )
+        kept = [at for at in range(len(listing.names)) if at not in self._gone]
+        hashes[:] = b"".join(hashes[at * 16 : at * 16 + 16] for at in kept)
+        listing.drop(self._gone)
+
+    # What is left behind
+
+    def _relink(self, listing: Listing, hashes: bytearray) -> None:
+        dvc = self._dvc
+        if any(kind in ("copy", "reflink") for kind in dvc.kinds):
+            looked_at: Iterable[int] = listing.linked
+        else:
+            looked_at = range(len(listing.names))
+        wanted = {}
+        linked = set(listing.linked)
+        for at in looked_at:
+            name = f"{self._root}/{listing.names[at]}"
+            md5 = hashes[at * 16 : at * 16 + 16].hex()
+            is_link = at in linked and os.path.islink(name)
+            with contextlib.suppress(FileNotFoundError):
+                status = os.stat(name)
+                if _needs_relink(dvc, name, md5, status, is_link=is_link):
+                    wanted[name] = (at, md5)
+        if wanted:
+            pairs = ((name, md5) for name, (_, md5) in wanted.items())
+            for name, status in _linked(dvc, pairs):
+                listing.put(wanted[name][0], status)
+
+    def _remember(self, listing: Listing, hashes: bytes, hashed: Hashed) -> None:
+        buckets = {}
+        for number in range(256):
+            name = f"{number:02x}"
+            seen = _bucket(self._dvc, name)
+            if seen is not None:
+                buckets[name] = seen
+        memory = listings.Memory(
+            listing.names, listing.stamps, listing.mtimes, hashes, hashed.md5, hashed.size, buckets
+        )
+        listings.remember(self._memory_file, listing, memory)
+
+
+def _bucket(dvc: Dvc, name: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(f"{dvc.objects.root}/{name}")
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def _batches(listing: Listing, places: list[int]) -> Iterator[list[int]]:
+    """Shares of about the same work: many small files, or a large one."""
+    batch: list[int] = []
+    size = 0
+    for at in places:
+        batch.append(at)
+        size += listing.size(at)
+        if len(batch) >= _BATCH or size >= 8 * AT_ONCE:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _shared_out(
+    work: Callable[[list[int]], list[tuple[int, Stored | None]]],
+    batches: Iterator[list[int]],
+    jobs: int,
+) -> Iterator[tuple[int, Stored | None]]:
+    """Runs `work` on all cores, with only a few results waiting at a time."""
+    with concurrent.futures.ThreadPoolExecutor(jobs, "dvclive-cache") as pool:
+        waiting: set[concurrent.futures.Future[list[tuple[int, Stored | None]]]] = set()
+        try:
+            for batch in batches:
+                waiting.add(pool.submit(work, batch))
+                if len(waiting) > 2 * jobs:
+                    done, waiting = concurrent.futures.wait(
+                        waiting, return_when=concurrent.futures.FIRST_COMPLETED
+                    )
+                    for one in done:
+                        yield from one.result()
+            for one in concurrent.futures.as_completed(waiting):
+                yield from one.result()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+@contextlib.contextmanager
+def _progress(total: int, label: str, *, unit: str) -> Iterator[Callable[[int], object]]:
+    """A bar on stderr for what takes more than a second; none where that is no terminal."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from tqdm import tqdm
+
+    bar = tqdm(
+        total=total, desc=f"Caching {label}", unit=unit, unit_scale=unit == "B",
+        unit_divisor=1024, delay=1, leave=False,
+    )  # fmt: skip
+    with bar:
+        yield bar.update

@@ -1,0 +1,223 @@
+"""Keeps an artifact out of Git: one exact line in the `.gitignore` of its own folder.
+
+What Git ignores and tracks is asked of libgit2, whose answers follow every `.gitignore`, the
+global excludes file and `.git/info/exclude`, without a process for each artifact.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .. import files
+from ..errors import ArtifactConflictError, ArtifactError, RepositoryError
+from ..notices import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+NAME = ".gitignore"
+
+
+def line_for(name: str) -> bytes:
+    """The rule that ignores the file or folder `name` beside the `.gitignore`, and nothing else.
+
+    The leading slash anchors it, and makes `#` and `!` ordinary. Raises ArtifactError for a name
+    that no rule can hold.
+    """
+    if "\n" in name or name.endswith("\r"):
+        raise ArtifactError(
+            f"Artifact name {name!r} holds a line break, which no .gitignore rule can name. "
+            "Rename it."
+        )
+    # gitignore(5): these are special, and trailing spaces are dropped unless quoted.
+    escaped = "".join(f"\\{char}" if char in "\\*?[" else char for char in name)
+    body = escaped.rstrip(" ")
+    return b"/" + os.fsencode(body + "\\ " * (len(escaped) - len(body)))
+
+
+def with_line(text: bytes, line: bytes) -> bytes:
+    """`text` with `line` at its end: in the file's own line ending, and never twice."""
+    if line in (one.removesuffix(b"\r") for one in text.split(b"\n")):
+        return text
+    eol = b"\r\n" if text.count(b"\r\n") * 2 > text.count(b"\n") else b"\n"
+    glue = b"" if not text or text.endswith(b"\n") else eol
+    return text + glue + line + eol
+
+
+def without_line(text: bytes, line: bytes) -> bytes:
+    """`text` without the last line that is `line`."""
+    lines = text.splitlines(keepends=True) if b"\r" not in text else _split(text)
+    for place in range(len(lines) - 1, -1, -1):
+        if lines[place].rstrip(b"\r\n") == line:
+            return b"".join(lines[:place] + lines[place + 1 :])
+    return text
+
+
+def _split(text: bytes) -> list[bytes]:
+    # bytes.splitlines also breaks at a lone CR, which Git takes for part of a name.
+    lines = [one + b"\n" for one in text.split(b"\n")]
+    lines[-1] = lines[-1][:-1]
+    return [one for one in lines if one]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A line this package added to a `.gitignore`; `undo` takes it out again."""
+
+    path: Path
+    line: bytes
+    before: bytes | None
+    after: bytes
+
+    def undo(self, scratch: Path | None = None) -> None:
+        """Puts the file back as it was; keeps what others wrote to it meanwhile."""
+        with contextlib.suppress(OSError), files.locked(self.path):
+            now = self.path.read_bytes()
+            if now == self.after and self.before is None:
+                self.path.unlink()
+            else:
+                restored = self.before if now == self.after else without_line(now, self.line)
+                files.replace(self.path, restored or b"", scratch=scratch)
+
+
+class GitView:
+    """What Git tracks and ignores in one working tree, asked cheaply again and again."""
+
+    def __init__(self, git_root: Path, scratch: Path | None = None) -> None:
+        self._root = git_root
+        self._scratch = scratch
+        self._repo: Any = None
+        self._index: Any = None
+
+    def check(self, path: Path, pointer: Path, *, isdir: bool) -> None:
+        """Raises where `path` must not become an artifact: Git has it, or would hide `pointer`.
+
+        Writes nothing.
+        """
+        line_for(path.name)
+        if self.tracks(path):
+            shown = self._relative(path)
+            flag = "-r " if isdir else ""
+            raise ArtifactConflictError(
+                f"Artifact '{shown}' is already tracked by Git. To let DVC track it instead:\n"
+                f"    git rm {flag}--cached '{shown}'\n"
+                f'    git commit -m "stop tracking {shown}"'
+            )
+        if self.ignores(pointer):
+            shown = self._relative(pointer)
+            raise ArtifactError(
+                f"Git ignores '{shown}', the file that would point to the artifact, by "
+                f"{self.rule_of(pointer)}. Change that rule (for example, add `!{pointer.name}` "
+                "below it), or log the artifact with copy=True."
+            )
+
+    def hide(self, path: Path, *, isdir: bool) -> Edit | None:
+        """Makes Git ignore `path`; None when it does already. Raises OSError, nothing changed."""
+        if self.ignores(path, isdir=isdir):
+            return None
+        line = line_for(path.name)
+        target = path.parent / NAME
+        with files.locked(target):
+            try:
+                before: bytes | None = target.read_bytes()
+            except FileNotFoundError:
+                before = None
+            after = with_line(before or b"", line)
+            if after == before:
+                logger.warning(
+                    "Git does not ignore '%s', though '%s' has a rule for it: a later rule there "
+                    "takes it back. Remove that rule to keep the data out of Git.",
+                    self._relative(path),
+                    target,
+                )
+                return None
+            files.replace(target, after, scratch=self._scratch)
+        return Edit(target, line, before, after)
+
+    def tracks(self, path: Path) -> bool:
+        """Whether Git's index holds `path`, or anything below it."""
+        rel = self._relative(path)
+        try:
+            index = self._fresh_index()
+            return rel in index or _has_folder(index, rel)
+        except Exception as error:  # noqa: BLE001 - pygit2 raises several kinds of its own
+            # Split and sparse indexes are what Git reads and libgit2 does not.
+            logger.debug("libgit2 cannot read the index (%s); asking git", error)
+            return bool(self._git("ls-files", "--cached", "-z", "--", f":(literal){rel}"))
+
+    def ignores(self, path: Path, *, isdir: bool = False) -> bool:
+        """Whether a rule keeps `path` out of Git."""
+        rel = self._relative(path)
+        return bool(self._repository().path_is_ignored(f"{rel}/" if isdir else rel))
+
+    def rule_of(self, path: Path) -> str:
+        """The rule that ignores `path`, as `file:line: rule`, for an error's text."""
+        told = self._git("check-ignore", "--no-index", "-v", "--", self._relative(path))
+        return f"the rule {told.split(chr(9))[0]!r}" if told else "one of its ignore rules"
+
+    def stage(self, paths: list[Path]) -> None:
+        """Adds `paths` to Git's index; what `core.autostage` of DVC asks for."""
+        self._git("add", "--", *(f":(literal){self._relative(path)}" for path in paths))
+
+    def close(self) -> None:
+        """Lets go of the repository."""
+        repo, self._repo, self._index = self._repo, None, None
+        if repo is not None:
+            repo.free()
+
+    def _repository(self) -> Any:
+        if self._repo is None:
+            import pygit2
+
+            try:
+                self._repo = pygit2.Repository(str(self._root))
+            except pygit2.GitError as error:
+                raise RepositoryError(
+                    f"Cannot open the Git repository at '{self._root}': {error}."
+                ) from error
+        return self._repo
+
+    def _fresh_index(self) -> Any:
+        if self._index is None:
+            self._index = self._repository().index
+        # Parses the file again only when its stat changed: a large index costs once.
+        self._index.read(False)  # noqa: FBT003 - pygit2's own argument, by position in old versions
+        return self._index
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self._root).as_posix()
+
+    def _git(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=self._root,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+        )
+        if done.stderr:
+            logger.debug("git %s: %s", arguments[0], os.fsdecode(done.stderr).strip())
+        return os.fsdecode(done.stdout)
+
+
+def _has_folder(index: Any, rel: str) -> bool:
+    prefix = os.fsencode(rel + "/")
+    place = _first(len(index), lambda at: os.fsencode(index[at].path) >= prefix)
+    return place < len(index) and os.fsencode(index[place].path).startswith(prefix)
+
+
+def _first(count: int, holds: Callable[[int], bool]) -> int:
+    # The index is sorted by the bytes of its paths, so a folder's entries stand together.
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) // 2
+        if holds(middle):
+            high = middle
+        else:
+            low = middle + 1
+    return low

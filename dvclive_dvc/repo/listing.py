@@ -1,0 +1,333 @@
+"""What a folder holds, and what is remembered of it: enough to tell that it did not change.
+
+DVC's state database remembers a hash for each file; asking it costs several times the stat that
+the question needs. So beside it one small file is kept for each folder that was cached: the
+names, stamps and hashes of all its files, to be compared in bulk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import stat
+from array import array
+from dataclasses import dataclass, field
+from json.encoder import encode_basestring_ascii as _quoted
+from typing import TYPE_CHECKING, Protocol
+
+from .. import files
+from ..errors import ArtifactError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_VERSION = 1
+_HASH = 16  # bytes of an md5
+_STAMP = 3  # inode, change time in ns, size
+_DVC_IGNORES = frozenset({".git", ".hg", ".dvc"})
+
+
+class Filter(Protocol):
+    """Takes a folder and the names of its sub-folders and files; gives those that DVC keeps."""
+
+    def __call__(self, root: str, dirs: list[str], files: list[str]) -> tuple[list[str], list[str]]:
+        """Says which names of one folder are kept."""
+
+
+@dataclass
+class Listing:
+    """The files below a folder, each at the same place of every column.
+
+    names:  relative to the folder, parts joined by `/`, in the order the file system gave them.
+    stamps: inode, time of the last change (ns) and size, three numbers a file.
+    mtimes: seconds since the epoch, as `os.stat` gives them: DVC's state wants this very number.
+    linked: places of the files that are symbolic links or have several names.
+    passed_over: symbolic links to folders, which DVC leaves out of a folder's content.
+    """
+
+    names: list[str] = field(default_factory=list)
+    stamps: array[int] = field(default_factory=lambda: array("q"))
+    mtimes: array[float] = field(default_factory=lambda: array("d"))
+    linked: list[int] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
+
+    def append(self, name: str, status: os.stat_result) -> None:
+        """Adds a file at the end."""
+        self.names.append(name)
+        # An inode may use all 64 bits.
+        inode = status.st_ino & 0x7FFF_FFFF_FFFF_FFFF
+        self.stamps.extend((inode, status.st_ctime_ns, status.st_size))
+        self.mtimes.append(status.st_mtime)
+
+    def put(self, place: int, status: os.stat_result) -> None:
+        """Replaces the stamps of one file."""
+        inode = status.st_ino & 0x7FFF_FFFF_FFFF_FFFF
+        self.stamps[place * _STAMP : (place + 1) * _STAMP] = array(
+            "q", (inode, status.st_ctime_ns, status.st_size)
+        )
+        self.mtimes[place] = status.st_mtime
+
+    def drop(self, places: set[int]) -> None:
+        """Takes files out again (they vanished before they could be read)."""
+        keep = [place for place in range(len(self.names)) if place not in places]
+        moved = {old: new for new, old in enumerate(keep)}
+        self.names = [self.names[place] for place in keep]
+        self.mtimes = array("d", (self.mtimes[place] for place in keep))
+        self.stamps = array("q", (number for place in keep for number in self.stamp(place)))
+        self.linked = [moved[place] for place in self.linked if place in moved]
+
+    def stamp(self, place: int) -> array[int]:
+        """Inode, change time and size of one file."""
+        return self.stamps[place * _STAMP : (place + 1) * _STAMP]
+
+    def inode(self, place: int) -> int:
+        """The inode of one file."""
+        return self.stamps[place * _STAMP]
+
+    def size(self, place: int) -> int:
+        """The size of one file, in bytes."""
+        return self.stamps[place * _STAMP + 2]
+
+    def total(self) -> int:
+        """The size of all files, in bytes."""
+        return sum(self.stamps[2::_STAMP])
+
+    def order(self) -> list[int]:
+        """The places sorted by name, as DVC sorts a folder's files."""
+        return sorted(range(len(self.names)), key=self.names.__getitem__)
+
+
+def scan(root: str, ignored: Filter | None = None) -> Listing:
+    """Lists the folder at `root`: one stat a file.
+
+    `ignored` leaves out what a `.dvcignore` names; None stands for DVC's default rules.
+    Raises ArtifactError for what cannot be cached.
+    """
+    found = Listing()
+    folders = [""]
+    while folders:
+        prefix = folders.pop()
+        folder = f"{root}/{prefix}".rstrip("/") if prefix else root
+        try:
+            with os.scandir(folder) as entries:
+                here = list(entries)
+        except FileNotFoundError:
+            if prefix:
+                continue
+            raise
+        except PermissionError as error:
+            raise ArtifactError(
+                f"Cannot read the folder '{folder}' of the artifact: {error.strerror}. "
+                "Give yourself the right to, or keep it out by a `.dvcignore` rule."
+            ) from error
+        if ignored is not None:
+            here = _kept(folder, here, ignored)
+        _scan_folder(found, prefix, here, folders, default_rules=ignored is None)
+    return found
+
+
+def _kept(folder: str, here: list[os.DirEntry[str]], ignored: Filter) -> list[os.DirEntry[str]]:
+    dirs = [entry.name for entry in here if entry.is_dir()]
+    known = set(dirs)
+    others = [entry.name for entry in here if entry.name not in known]
+    dirs, others = ignored(folder, dirs, others)
+    kept = {*dirs, *others}
+    return [entry for entry in here if entry.name in kept]
+
+
+def _scan_folder(
+    found: Listing,
+    prefix: str,
+    here: list[os.DirEntry[str]],
+    folders: list[str],
+    *,
+    default_rules: bool,
+) -> None:
+    if default_rules and prefix and any(entry.name == ".dvc" for entry in here):
+        return  # a DVC repository of its own, which DVC leaves out
+    append, is_regular = found.append, stat.S_ISREG
+    for entry in here:
+        name = entry.name
+        if entry.is_symlink():
+            _scan_link(found, prefix, entry)
+            continue
+        if entry.is_dir():
+            if not default_rules or name not in _DVC_IGNORES:
+                folders.append(f"{prefix}{name}/")
+            continue
+        if name[0] == "." and _is_special(entry, default_rules=default_rules):
+            continue
+        try:
+            status = entry.stat()
+        except FileNotFoundError:
+            continue
+        if not is_regular(status.st_mode):
+            raise ArtifactError(
+                f"'{entry.path}' is {kind_of(status.st_mode)}, which cannot be cached. Move it "
+                "out of the artifact."
+            )
+        if status.st_nlink > 1:
+            found.linked.append(len(found.names))
+        append(prefix + name, status)
+
+
+def _is_special(entry: os.DirEntry[str], *, default_rules: bool) -> bool:
+    if entry.name == ".dvcignore":
+        # DVC refuses it too (dvc_data: IgnoreInCollectedDirError): what it would leave out
+        # depends on where the folder is looked at from.
+        raise ArtifactError(
+            f"'{entry.path}' must not be inside an artifact. Move its rules to a `.dvcignore` "
+            "above the artifact."
+        )
+    return default_rules and entry.name in _DVC_IGNORES
+
+
+def _scan_link(found: Listing, prefix: str, entry: os.DirEntry[str]) -> None:
+    if entry.name == ".git":
+        return
+    try:
+        status = entry.stat()
+    except OSError as error:
+        raise ArtifactError(
+            f"'{entry.path}' is a symbolic link that leads nowhere ({error.strerror}). Remove it, "
+            "or make what it names."
+        ) from error
+    if stat.S_ISDIR(status.st_mode):
+        found.passed_over.append(prefix + entry.name)
+    elif stat.S_ISREG(status.st_mode):
+        found.linked.append(len(found.names))
+        found.append(prefix + entry.name, status)
+    else:
+        raise ArtifactError(
+            f"'{entry.path}' leads to {kind_of(status.st_mode)}, which cannot be cached. Remove it."
+        )
+
+
+def kind_of(mode: int) -> str:
+    """What a thing that is neither file nor folder is called."""
+    kinds = {
+        stat.S_IFIFO: "a FIFO",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
+    return kinds.get(stat.S_IFMT(mode), "neither a file nor a folder")
+
+
+def tree_bytes(listing: Listing, hashes: bytes, order: list[int]) -> bytes:
+    """The `.dir` object of a folder, byte for byte as dvc_data's `Tree.as_bytes` makes it."""
+    digits, names = hashes.hex(), listing.names
+    return (
+        "["
+        + ", ".join(
+            [
+                f'{{"md5": "{digits[32 * at : 32 * at + 32]}", "relpath": {_quoted(names[at])}}}'
+                for at in order
+            ]
+        )
+        + "]"
+    ).encode()
+
+
+def link_token(root: str, listing: Listing, order: list[int]) -> str:
+    """What DVC remembers of a folder it put into the workspace, to know it untouched later.
+
+    The same as dvc_data's `get_mtime_and_size`, without its second walk over the files.
+    """
+    start = _quoted(f"{root}/")[:-1]
+    names, mtimes = listing.names, listing.mtimes
+    text = ", ".join([f"{start}{_quoted(names[at])[1:]}: {mtimes[at]!r}" for at in order])
+    return hashlib.md5(f"{{{text}}}".encode(), usedforsecurity=False).hexdigest()
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A folder as it was when its content was put into the cache.
+
+    hashes:  16 bytes a file.
+    content: the hash, size and number of files of the folder.
+    buckets: inode and time of change of each of the cache's folders that hold the objects: while
+             they stand, no object was removed.
+    """
+
+    names: list[str]
+    stamps: array[int]
+    mtimes: array[float]
+    hashes: bytes
+    md5: str
+    size: int
+    buckets: dict[str, tuple[int, int]]
+
+    def same_as(self, listing: Listing) -> bool:
+        """Whether not one file was added, removed or changed since."""
+        return (
+            self.mtimes == listing.mtimes
+            and self.stamps == listing.stamps
+            and self.names == listing.names
+        )
+
+    def recall(self, listing: Listing, hashes: bytearray) -> list[int]:
+        """Fills in the hashes of the files that did not change; gives the places of the others."""
+        places = {name: place for place, name in enumerate(self.names)}
+        stamps, mtimes, mine = listing.stamps, listing.mtimes, self.stamps
+        others = []
+        for place, name in enumerate(listing.names):
+            was = places.get(name)
+            if (
+                was is None
+                or self.mtimes[was] != mtimes[place]
+                or mine[was * 3] != stamps[place * 3]
+                or mine[was * 3 + 1] != stamps[place * 3 + 1]
+                or mine[was * 3 + 2] != stamps[place * 3 + 2]
+            ):
+                others.append(place)
+            else:
+                hashes[place * 16 : place * 16 + 16] = self.hashes[was * 16 : was * 16 + 16]
+        return others
+
+
+def recalled(path: Path) -> Memory | None:
+    """The memory kept in the file at `path`; None where there is none that can be read."""
+    try:
+        data = path.read_bytes()
+        line, _, body = data.partition(b"\n")
+        head = json.loads(line)
+        count, length = head["files"], head["names"]
+        if head["version"] != _VERSION:
+            return None
+        names = body[:length].decode().split("\0") if count else []
+        numbers = memoryview(body)[length:]
+        stamps, mtimes = array("q"), array("d")
+        stamps.frombytes(numbers[: count * 24])
+        mtimes.frombytes(numbers[count * 24 : count * 32])
+        hashes = bytes(numbers[count * 32 : count * 48])
+        buckets = {name: (pair[0], pair[1]) for name, pair in head["buckets"].items()}
+        memory = Memory(names, stamps, mtimes, hashes, head["md5"], head["size"], buckets)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return None
+    whole = len(names) == count and len(mtimes) == count and len(hashes) == count * _HASH
+    return memory if whole else None
+
+
+def remember(path: Path, listing: Listing, memory: Memory) -> None:
+    """Keeps `memory` in the file at `path`; a failure costs only a later hashing."""
+    names = "\0".join(listing.names).encode()
+    head = {
+        "version": _VERSION,
+        "files": len(listing.names),
+        "names": len(names),
+        "md5": memory.md5,
+        "size": memory.size,
+        "buckets": memory.buckets,
+    }
+    data = b"".join(
+        (
+            json.dumps(head).encode(), b"\n", names, listing.stamps.tobytes(),
+            listing.mtimes.tobytes(), memory.hashes,
+        )
+    )  # fmt: skip
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.replace(path, data)

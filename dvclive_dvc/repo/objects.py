@@ -1,0 +1,374 @@
+"""Bytes into DVC's cache: a file is read once, hashed and written in the same pass.
+
+An object appears under its name whole or not at all: it is written under a temporary name in the
+cache and renamed. Whatever can be linked or cloned instead of written is, as DVC would
+(dvc_objects/fs/generic.py, `transfer`: a reflink is always tried first).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import itertools
+import os
+import queue
+import re
+import stat
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .. import files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+READ_ONLY = 0o444  # what DVC takes for "this object needs no more hashing"
+# Up to this size a file is read at once, so that its hash, and with it the place of its object,
+# is known before anything is written.
+AT_ONCE = 1 << 20
+# From this size on a thread of its own hashes while the next piece is read and written.
+TWO_THREADS = 8 << 20
+_PIECE = 1 << 20
+_PIECES = 6
+_TEMP = re.compile(r"\.(?P<pid>\d+)-\d+-\d+\.dvclive-tmp")
+_NO_LINK = {
+    errno.EPERM, errno.ENOTSUP, errno.EXDEV, errno.ENOTTY, errno.ENOSYS, errno.EINVAL,
+    errno.EAGAIN, errno.EOPNOTSUPP, errno.EMLINK, errno.EACCES,
+}  # fmt: skip
+_READ: int = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_CREATE: int = (
+    os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file whose bytes are in the cache.
+
+    size:   of the cached bytes.
+    status: of the file those bytes are still the content of; None when another process changed
+            it while it was read.
+    """
+
+    md5: str
+    size: int
+    status: os.stat_result | None
+
+
+class Objects:
+    """The objects of DVC's local cache (`odb`, dvc_data's LocalHashFileDB)."""
+
+    def __init__(self, odb: Any) -> None:
+        self._odb = odb
+        self.root: str = odb.path
+        self._names = itertools.count()
+        self._reflinks = True
+        # Read anew for each cache: a training script may set it.
+        self._umask = _umask()
+
+    def path(self, md5: str) -> str:
+        """Where the object of this hash is, or would be."""
+        return f"{self.root}{os.sep}{md5[:2]}{os.sep}{md5[2:]}"
+
+    def has(self, md5: str, size: int | None = None) -> bool:
+        """Whether the object is there, whole and to be trusted without hashing it.
+
+        One that DVC would not trust (it is writable) is checked as DVC does, and removed when its
+        bytes are not those of its name; so is one of another size.
+        """
+        path = self.path(md5)
+        try:
+            status = os.stat(path)
+        except FileNotFoundError:
+            return False
+        if size is not None and status.st_size != size:
+            os.unlink(path)
+            return False
+        return stat.S_IMODE(status.st_mode) == READ_ONLY or self._checked(md5)
+
+    def put(
+        self,
+        path: str,
+        *,
+        link: bool = False,
+        told: Callable[[int], object] = lambda _: None,
+    ) -> Stored:
+        """Reads the file at `path` once and makes its bytes an object; `told` hears of progress.
+
+        With `link` the file itself becomes the object, by a hard link, where that is possible.
+        Raises OSError with no half-written object left.
+        """
+        fd = os.open(path, _READ)
+        try:
+            before = os.fstat(fd)
+            if not stat.S_ISREG(before.st_mode):
+                raise OSError(errno.EINVAL, "Not a regular file", path)
+            # Two objects must never share an inode, so what is linked already is copied.
+            if link and before.st_size and before.st_nlink == 1:
+                md5, size = self._put_by_link(fd, path, before, told)
+            elif before.st_size <= AT_ONCE:
+                md5, size = self._put_at_once(fd, before.st_size)
+                told(size)
+            else:
+                md5, size = self._put_in_pieces(fd, before.st_size, told)
+        finally:
+            os.close(fd)
+        after = os.stat(path)
+        same = _version(before) == _version(after) and size == after.st_size
+        return Stored(md5, size, after if same else None)
+
+    def put_bytes(self, md5: str, data: bytes | memoryview) -> None:
+        """Makes `data`, whose hash is `md5`, an object, unless it is one already."""
+        if self.has(md5, len(data)):
+            return
+        folder = f"{self.root}{os.sep}{md5[:2]}"
+        with self._temporary(folder) as (fd, temp):
+            _write(fd, data)
+            self._publish(fd, temp, md5)
+
+    def link_to(self, md5: str, path: str, kinds: list[str]) -> str | None:
+        """Replaces the file at `path` by a link to, or a copy of, the object; says which.
+
+        The first kind that the file system has is taken, as `dvc checkout --relink` does; None
+        when it has none. There is no moment at which `path` is missing.
+        """
+        source = self.path(md5)
+        folder, name = os.path.split(path)
+        for kind in kinds:
+            temp = os.path.join(folder, f".{name}.{self._unique()}.dvclive-tmp")
+            try:
+                self._link(kind, source, temp)
+                os.replace(temp, path)
+            except OSError as error:
+                with contextlib.suppress(OSError):
+                    os.unlink(temp)
+                if error.errno not in _NO_LINK or kind == "copy":
+                    raise
+            else:
+                return kind
+        return None
+
+    def sweep(self) -> None:
+        """Removes half-written objects of processes that are dead; O(1) in the cache's size."""
+        with contextlib.suppress(OSError), os.scandir(self.root) as entries:
+            for entry in entries:
+                match = _TEMP.fullmatch(entry.name)
+                if match and not files.process_alive(int(match["pid"])):
+                    with contextlib.suppress(OSError):
+                        os.unlink(entry.path)
+
+    # -- the ways in ---------------------------------------------------------------------------
+
+    def _put_at_once(self, fd: int, size: int) -> tuple[str, int]:
+        data = os.read(fd, size + 1)
+        if len(data) != size:
+            # Shorter or longer than its status says, or a short read: go on to the real end.
+            parts = [data]
+            while parts[-1]:
+                parts.append(os.read(fd, _PIECE))
+            data = b"".join(parts)
+        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        self.put_bytes(md5, data)
+        return md5, len(data)
+
+    def _put_in_pieces(
+        self, fd: int, expected: int, told: Callable[[int], object]
+    ) -> tuple[str, int]:
+        self._make(self.root)
+        with self._temporary(self.root) as (out, temp):
+            if self._cloned(fd, out):
+                # The clone is nobody else's, so its hash is the hash of what is in the cache.
+                os.lseek(out, 0, os.SEEK_SET)
+                md5, size = _digest(out, None, expected, told)
+            else:
+                md5, size = _digest(fd, out, expected, told)
+            if self.has(md5, size):
+                os.close(out)
+                os.unlink(temp)
+            else:
+                self._make(os.path.dirname(self.path(md5)))
+                self._publish(out, temp, md5)
+        return md5, size
+
+    def _put_by_link(
+        self, fd: int, path: str, before: os.stat_result, told: Callable[[int], object]
+    ) -> tuple[str, int]:
+        md5, size = _digest(fd, None, before.st_size, told)
+        if self.has(md5, size):
+            return md5, size
+        target = self.path(md5)
+        self._make(os.path.dirname(target))
+        try:
+            os.link(path, target, follow_symlinks=True)
+        except FileExistsError:
+            return md5, size
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+            os.lseek(fd, 0, os.SEEK_SET)
+            return self._put_in_pieces(fd, before.st_size, told)
+        os.chmod(target, READ_ONLY)
+        if _version(os.stat(target)) != _version(before):
+            # Written to since it was hashed: its bytes are not those of this name.
+            os.unlink(target)
+            os.chmod(path, stat.S_IMODE(before.st_mode))
+            os.lseek(fd, 0, os.SEEK_SET)
+            return self._put_in_pieces(fd, before.st_size, told)
+        return md5, size
+
+    def _cloned(self, fd: int, out: int) -> bool:
+        if not self._reflinks:
+            return False
+        try:
+            import fcntl
+
+            fcntl.ioctl(out, _FICLONE, fd)
+        except (ImportError, OSError):
+            # A cache on a file system that cannot will not learn it during this run.
+            self._reflinks = False
+            return False
+        return True
+
+    # -- objects -------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _temporary(self, folder: str) -> Iterator[tuple[int, str]]:
+        temp = f"{folder}{os.sep}.{self._unique()}.dvclive-tmp"
+        try:
+            fd = os.open(temp, _CREATE, READ_ONLY)
+        except FileNotFoundError:
+            self._make(folder)
+            fd = os.open(temp, _CREATE, READ_ONLY)
+        try:
+            yield fd, temp
+        except BaseException:
+            # Also a KeyboardInterrupt must not leave half an object.
+            with contextlib.suppress(OSError):
+                os.close(fd)
+            with contextlib.suppress(OSError):
+                os.unlink(temp)
+            raise
+
+    def _publish(self, fd: int, temp: str, md5: str) -> None:
+        if self._umask & READ_ONLY:
+            os.fchmod(fd, READ_ONLY)
+        os.close(fd)
+        os.replace(temp, self.path(md5))
+
+    def _checked(self, md5: str) -> bool:
+        from dvc_objects.errors import ObjectFormatError
+
+        try:
+            self._odb.check(md5)
+        except (FileNotFoundError, ObjectFormatError):
+            return False
+        return True
+
+    def _make(self, folder: str) -> None:
+        # DVC's own: `cache.shared` decides the folder's mode.
+        if not os.path.isdir(folder):
+            self._odb.makedirs(folder)
+
+    def _link(self, kind: str, source: str, temp: str) -> None:
+        if kind == "symlink":
+            os.symlink(source, temp)
+        elif kind == "hardlink" and os.stat(source).st_size:
+            os.link(source, temp)
+        else:
+            # An empty file is never linked: many of one data set would run out of links, says
+            # dvc_objects.
+            with _opened(source, _READ) as fd, _opened(temp, _CREATE, 0o666) as out:
+                if kind == "reflink":
+                    import fcntl
+
+                    fcntl.ioctl(out, _FICLONE, fd)
+                else:
+                    _digest(fd, out, os.fstat(fd).st_size, lambda _: None)
+
+    def _unique(self) -> str:
+        return f"{os.getpid()}-{threading.get_ident()}-{next(self._names)}"
+
+
+_FICLONE = 0x40049409  # linux/fs.h; macOS clones by path, which dvc_objects does at checkout
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _version(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+@contextlib.contextmanager
+def _opened(path: str, flags: int, mode: int = 0o777) -> Iterator[int]:
+    fd = os.open(path, flags, mode)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _write(fd: int, data: bytes | memoryview) -> None:
+    done = os.write(fd, data)
+    if done != len(data):
+        rest = memoryview(data)
+        while done < len(rest):
+            done += os.write(fd, rest[done:])
+
+
+def _digest(
+    fd: int, out: int | None, expected: int, told: Callable[[int], object]
+) -> tuple[str, int]:
+    """The md5 and size of what is read from `fd`, written to `out` in the same pass."""
+    hasher = hashlib.md5(usedforsecurity=False)
+    if expected < TWO_THREADS:
+        size = 0
+        buffer = memoryview(bytearray(_PIECE))
+        while count := os.readv(fd, [buffer]):
+            hasher.update(buffer[:count])
+            if out is not None:
+                _write(out, buffer[:count])
+            size += count
+            told(count)
+        return hasher.hexdigest(), size
+    return _digest_beside(hasher, fd, out, told)
+
+
+def _digest_beside(
+    hasher: Any, fd: int, out: int | None, told: Callable[[int], object]
+) -> tuple[str, int]:
+    free: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
+    full: queue.SimpleQueue[tuple[memoryview, int] | None] = queue.SimpleQueue()
+    for _ in range(_PIECES):
+        free.put(memoryview(bytearray(_PIECE)))
+
+    def hashing() -> None:
+        while (item := full.get()) is not None:
+            buffer, count = item
+            hasher.update(buffer[:count])
+            free.put(buffer)
+
+    thread = threading.Thread(target=hashing, name="dvclive-md5", daemon=True)
+    thread.start()
+    size = 0
+    try:
+        while True:
+            buffer = free.get()
+            count = os.readv(fd, [buffer])
+            if not count:
+                break
+            # The write comes first: a buffer in `full` is the hasher's to give back.
+            if out is not None:
+                _write(out, buffer[:count])
+            full.put((buffer, count))
+            size += count
+            told(count)
+    finally:
+        full.put(None)
+        thread.join()
+    return hasher.hexdigest(), size

@@ -1,0 +1,250 @@
+"""The text of a pointer (`.dvc`) file: fresh as `dvc add` writes it, or an existing one updated.
+
+Pure: text in, text out. An existing text is edited in place, value by value, so that what its
+owner wrote there (descriptions, comments, order, line endings) is not touched by a reformatting.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..errors import ArtifactConflictError, ArtifactError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+class Content(Protocol):
+    """What a pointer says of a content: its hash (`.dir` at the end for a folder) and size."""
+
+    @property
+    def md5(self) -> str: ...  # noqa: D102 - the class docstring says it
+    @property
+    def size(self) -> int: ...  # noqa: D102
+    @property
+    def nfiles(self) -> int | None: ...  # noqa: D102
+    @property
+    def isexec(self) -> bool: ...  # noqa: D102
+
+
+# What YAML reads as the very same text without quotes; ruamel.yaml decides about all others.
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:[.-][A-Za-z0-9_]+)*", re.ASCII)
+_YAML_WORDS = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
+_MAX_PLAIN = 60  # far below the width at which the writer would fold the line
+# A hash of digits alone, or with one `e`, would be read as a number.
+_LIKE_A_NUMBER = re.compile(r"[0-9]*e?[0-9]*")
+# A text that `fresh` would have written, its values aside.
+_OWN_WRITING = re.compile(
+    r"outs:\n- md5: [0-9a-f]{32}(?:\.dir)?\n  size: \d+\n(?:  nfiles: \d+\n)?"
+    r"(?:  isexec: true\n)?  hash: md5\n  path: (?P<name>[^\n]*)\n"
+)
+# What DVC keeps of a content besides the hash; all of it is stale once the content changed
+# (dvc/output.py: `Output.add` replaces `meta` and drops `files`).
+_STALE = ("cloud", "version_id", "etag", "checksum", "files")
+_VALUES = ("md5", "size", "nfiles", "isexec", "hash")
+
+
+def fresh(name: str, content: Content) -> str:
+    """The pointer file for a path of this name that had none, byte for byte DVC's."""
+    if (
+        len(name) > _MAX_PLAIN
+        or not _PLAIN_NAME.fullmatch(name)
+        or name.lower() in _YAML_WORDS
+        or _LIKE_A_NUMBER.fullmatch(content.md5)
+    ):
+        return _dump({"outs": [{**_values(content), "path": name}]})
+    lines = "".join(f"  {key}: {_scalar(value)}\n" for key, value in _values(content).items())
+    return f"outs:\n- {lines[2:]}  path: {name}\n"
+
+
+def check(text: str, name: str) -> None:
+    """Raises ArtifactConflictError where `text` is not the pointer of one path `name`."""
+    own = _OWN_WRITING.fullmatch(text)
+    if own is None or own["name"] != name:
+        _single_output(_parse(text, name)[0], name)
+
+
+def updated(text: str, name: str, content: Content) -> str:
+    """`text` with the content's hash and size; the same text when it says them already.
+
+    `desc`, `meta`, `remote`, `frozen`, comments and keys this package does not know stay as
+    they are. Raises ArtifactConflictError where `text` is not the pointer of one path `name`.
+    """
+    own = _OWN_WRITING.fullmatch(text)
+    if own and own["name"] == name:
+        return fresh(name, content)
+    document, root = _parse(text, name)
+    out = _single_output(document, name)
+    if _says(out, content):
+        return text
+    wanted = _values(content)
+    node = _child(root, "outs").value[0]
+    gone = [key for key in (*_VALUES, *_STALE) if key in out and key not in wanted]
+    if node.flow_style or node.value[0][0].value in gone:
+        return _rewritten(document, out, wanted, gone)
+    return _edited(text, node, out, wanted, gone)
+
+
+def _values(content: Content) -> dict[str, Any]:
+    # The order is DVC's (dvc/output.py, `Output.dumpd`; dvc_data, `Meta.to_dict`).
+    values: dict[str, Any] = {"md5": content.md5, "size": content.size}
+    if content.nfiles is not None:
+        values["nfiles"] = content.nfiles
+    if content.isexec:
+        values["isexec"] = True
+    values["hash"] = "md5"
+    return values
+
+
+def _scalar(value: object) -> str:
+    if value is True:
+        return "true"
+    text = str(value)
+    return f"'{text}'" if isinstance(value, str) and _LIKE_A_NUMBER.fullmatch(text) else text
+
+
+def _dump(document: Any) -> str:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    yaml = YAML()
+    yaml.default_flow_style = False
+    stream = io.StringIO()
+    try:
+        yaml.dump(document, stream)
+        text = stream.getvalue()
+        text.encode("utf-8")
+    except (YAMLError, UnicodeEncodeError) as error:
+        raise ArtifactError(
+            "The artifact's name cannot be written into a .dvc file, which is UTF-8 text. "
+            "Rename it, or log it with copy=True under another name."
+        ) from error
+    return text
+
+
+def _parse(text: str, name: str) -> tuple[Any, Any]:
+    document: Any
+    root: Any
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        document = YAML(typ="rt").load(text)
+        root = YAML(typ="rt", pure=True).compose(text)
+    except YAMLError as error:
+        raise ArtifactConflictError(
+            f"'{name}.dvc' exists and is no YAML that DVC could read ({_first_line(error)}). "
+            "Repair it, or delete it, before the artifact is logged."
+        ) from error
+    return document, root
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]
+
+
+def _single_output(document: Any, name: str) -> Any:
+    outs = document.get("outs") if isinstance(document, dict) else None
+    if (
+        not isinstance(outs, list)
+        or len(outs) != 1
+        or not isinstance(outs[0], dict)
+        or document.get("wdir", ".") != "."
+        or document.get("cmd")
+    ):
+        raise ArtifactConflictError(
+            f"'{name}.dvc' exists and is not the pointer of '{name}' alone. Rename it, or "
+            f"`dvc remove {name}.dvc`, before the artifact is logged."
+        )
+    if str(outs[0].get("path")).removeprefix("./") != name:
+        raise ArtifactConflictError(
+            f"'{name}.dvc' exists and points to '{outs[0].get('path')}', not to '{name}'. "
+            f"Rename it, or `dvc remove {name}.dvc`, before the artifact is logged."
+        )
+    return outs[0]
+
+
+def _says(out: Any, content: Content) -> bool:
+    if "files" in out and content.md5.endswith(".dir"):
+        # A cloud-versioned folder names its files instead of the hash of their list.
+        return bool(_hash_of_list(out["files"]) == content.md5)
+    wanted = _values(content)
+    return all(out.get(key) == wanted.get(key) for key in _VALUES)
+
+
+def _hash_of_list(files: Iterable[Any]) -> str:
+    entries = sorted(
+        ({"md5": file.get("md5"), "relpath": file.get("relpath")} for file in files),
+        key=lambda entry: str(entry["relpath"]),
+    )
+    data = json.dumps(entries, sort_keys=True).encode()
+    return hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir"
+
+
+def _child(node: Any, key: str) -> Any:
+    return next(value for name, value in node.value if name.value == key)
+
+
+def _rewritten(document: Any, out: Any, wanted: dict[str, Any], gone: list[str]) -> str:
+    # As DVC itself would: through a round trip, which may lay the lines out anew.
+    for key in gone:
+        del out[key]
+    for place, (key, value) in enumerate(wanted.items()):
+        if key in out:
+            out[key] = value
+        else:
+            out.insert(place, key, value)
+    return _dump(document)
+
+
+def _edited(text: str, node: Any, out: Any, wanted: dict[str, Any], gone: list[str]) -> str:
+    edits: list[tuple[int, int, str]] = []
+    eol = "\r\n" if "\r\n" in text else "\n"
+    pairs = {key.value: (key, value) for key, value in node.value}
+    for key in gone:
+        first, value = pairs[key]
+        edits.append((_line_start(text, first), _line_end(text, value), ""))
+    for key, value in wanted.items():
+        if key in pairs:
+            old = pairs[key][1]
+            if out[key] != value:
+                edits.append((old.start_mark.index, old.end_mark.index, _scalar(value)))
+    missing = [f"{key}: {_scalar(value)}" for key, value in wanted.items() if key not in pairs]
+    if missing:
+        # New keys stand before `path`, where DVC has them, unless `path` follows the dash.
+        path_key, path_value = pairs["path"]
+        indent = " " * path_key.start_mark.column
+        if path_key is node.value[0][0]:
+            at = _line_end(text, path_value)
+            glue = "" if text[:at].endswith("\n") else eol
+            edits.append((at, at, glue + "".join(f"{indent}{line}{eol}" for line in missing)))
+        else:
+            at = _line_start(text, path_key)
+            edits.append((at, at, "".join(f"{indent}{line}{eol}" for line in missing)))
+    return "".join(_applied(text, edits))
+
+
+def _applied(text: str, edits: list[tuple[int, int, str]]) -> Iterator[str]:
+    done = 0
+    for start, end, new in sorted(edits):
+        yield text[done:start]
+        yield new
+        done = end
+    yield text[done:]
+
+
+def _line_start(text: str, node: Any) -> int:
+    return text.rfind("\n", 0, node.start_mark.index) + 1
+
+
+def _line_end(text: str, node: Any) -> int:
+    # A block value's end mark already stands at the start of the line after it.
+    end = node.end_mark.index
+    while end > node.start_mark.index and text[end - 1] in " \r\n":
+        end -= 1
+    found = text.find("\n", end)
+    return len(text) if found < 0 else found + 1
