@@ -165,6 +165,7 @@ class Live:
             self._plots = {plot.path: plot for plot in former.plots}
             self._artifacts = dict(former.artifacts)
             self._has_images = former.has_images
+            self._metrics.resumed = former.has_metrics
             logger.info("Resumed '%s' at step %d.", self.dir, self._step)
 
     # -- what the run is ---------------------------------------------------------------
@@ -261,7 +262,7 @@ class Live:
             if plot:
                 self._metrics.append(name, self._step or 0, cell, timestamp=timestamp)
             else:
-                self.make_summary()
+                self._write_summary()
 
     def log_param(self, name: str, val: Any) -> None:
         """Logs one parameter; see `log_params`."""
@@ -278,7 +279,7 @@ class Live:
         """
         fresh = parameters.converted_all(params)
         with self._lock:
-            self._params = {**self._params, **fresh}
+            self._params = parameters.merged(self._params, fresh)
             if not self._muted:
                 with self._losses.forgiven(self._layout.params_file):
                     parameters.write(self._layout.params_file, self._params)
@@ -435,9 +436,13 @@ class Live:
         with self._lock:
             if self._step is not None:
                 self.summary["step"] = self._step
-            if not self._muted:
-                with self._losses.forgiven(self._layout.metrics_file):
-                    summary.write(self._layout.metrics_file, self.summary)
+            self._write_summary()
+
+    def _write_summary(self) -> None:
+        # Without a word on the step: between two steps the file still says the last complete one.
+        if not self._muted:
+            with self._losses.forgiven(self._layout.metrics_file):
+                summary.write(self._layout.metrics_file, self.summary)
 
     def make_dvcyaml(self) -> None:
         """Merges what the run has logged into its dvc.yaml."""

@@ -93,10 +93,12 @@ class MetricWriter:
         self._losses = losses
         self._series: dict[str, _Series] = {}
         self._open: dict[str, _Series] = {}
+        # Whether an earlier run that is gone on with left files.
+        self.resumed = False
 
     def __bool__(self) -> bool:
         """Whether any metric has a file."""
-        return bool(self._series)
+        return self.resumed or bool(self._series)
 
     def append(self, name: str, step: int, cell: str, *, timestamp: bool) -> None:
         """Adds one row. A write that fails is forgiven and leaves only whole lines behind.

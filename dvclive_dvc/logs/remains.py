@@ -75,7 +75,7 @@ def check_dir(layout: Layout) -> None:
     if layout.root.exists() and not layout.root.is_dir():
         raise _refused(layout, "is a file")
     try:
-        names = set(os.listdir(layout.root))
+        names = set(os.listdir(layout.root))  # noqa: PTH208 - names, not paths
     except FileNotFoundError:
         return
     except OSError as error:
