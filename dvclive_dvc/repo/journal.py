@@ -1,0 +1,339 @@
+"""The journal: one small file a run, from `Live()` on, that says all it takes to save it later."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import socket
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import files
+from ..backend import Outcome, Status
+from ..notices import logger
+from .record import Process, Record, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+# Raised when an older version of the package could not read the file any more.
+_VERSION = 1
+# random(4): made anew each time the machine starts; containers on one machine share it.
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run's journal as it is on disk.
+
+    outcome: how the run ended, where it ended and could not be saved; None while it runs, or
+             when it was killed.
+    locked:  whether its process holds a lock on the file for as long as it lives.
+    """
+
+    path: Path
+    record: Record
+    outcome: Outcome | None = None
+    locked: bool = False
+
+
+def folder(dvc_root: Path) -> Path:
+    """Where the journals of a project are: in DVC's own tmp directory, which Git ignores."""
+    return dvc_root / ".dvc" / "tmp" / "dvclive" / "runs"
+
+
+def _path(record: Record) -> Path:
+    return folder(record.dvc_root) / f"{record.id}.json"
+
+
+# -- writing -------------------------------------------------------------------------------
+
+# The journals of this process's runs, held open and locked; see `_write`.
+_held: dict[str, int] = {}
+_warned: set[str] = set()
+
+
+def enter(record: Record) -> Record | None:
+    """Writes the journal of a run that begins, unless another live run has its folder.
+
+    That other run is returned then, and nothing is written. Of two that begin together one
+    gets the folder.
+    """
+    path = _path(record)
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with files.locked(path):
+        holder = holder_of(record.dir, record.dvc_root)
+        if holder is None:
+            write(record)
+        return holder
+
+
+def write(record: Record) -> None:
+    """Writes the run's journal, whole or not at all.
+
+    Trouble is one warning: the run can still be saved by its own process.
+    """
+    _try_to_write(record, None)
+
+
+def keep(record: Record, outcome: Outcome) -> None:
+    """Notes how a run ended that could not be saved, so that it can be later, just so."""
+    _try_to_write(record, outcome)
+    _let_go(record)
+
+
+def _try_to_write(record: Record, outcome: Outcome | None) -> None:
+    try:
+        _write(_path(record), record, outcome)
+    except OSError as error:
+        if record.id not in _warned:
+            _warned.add(record.id)
+            logger.warning(
+                "The journal of the run '%s' cannot be written to '%s' (%s): should the process "
+                "be killed, the run will not be recovered.",
+                record.name,
+                _path(record).parent,
+                error.strerror or error,
+            )
+
+
+def _write(path: Path, record: Record, outcome: Outcome | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if outcome is not None:
+        files.replace(path, files.dump_json(_document(record, outcome, locked=False)))
+        return
+    # A process of another container on this machine cannot see our number, but it can see this
+    # lock, and the kernel takes it from the dead. So the file is locked before it is there.
+    temp = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.dvclive-tmp")
+    fd = os.open(temp, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        locked = _lock(fd)
+        with open(fd, "wb", closefd=False) as file:
+            file.write(files.dump_json(_document(record, None, locked=locked)))
+        temp.replace(path)
+    except BaseException:
+        os.close(fd)
+        with contextlib.suppress(OSError):
+            temp.unlink()
+        raise
+    _let_go(record)
+    if locked:
+        _held[record.id] = fd
+    else:
+        os.close(fd)
+
+
+def _lock(fd: int) -> bool:
+    try:
+        import fcntl
+
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def remove(record: Record) -> None:
+    """Removes the journal of a run that is saved, or that is given up.
+
+    Where that fails the run is not saved twice for it: `recovery` looks for its experiment.
+    """
+    with contextlib.suppress(OSError):
+        _path(record).unlink()
+    _let_go(record)
+
+
+def _let_go(record: Record) -> None:
+    fd = _held.pop(record.id, None)
+    if fd is not None:
+        with contextlib.suppress(OSError):
+            os.close(fd)
+
+
+# -- reading -------------------------------------------------------------------------------
+
+
+def read_all(dvc_root: Path) -> tuple[list[Entry], list[Path]]:
+    """Every run's journal of a project, oldest first, and the files that cannot be read."""
+    found = {path: _read(path) for path in sorted(folder(dvc_root).glob("*.json"))}
+    entries = [entry for entry in found.values() if isinstance(entry, Entry)]
+    unreadable = [path for path, entry in found.items() if entry is _UNREADABLE]
+    return sorted(entries, key=lambda entry: entry.record.started), unreadable
+
+
+_UNREADABLE = "unreadable"
+
+
+def _read(path: Path) -> Entry | str | None:
+    """A journal; None where the run was saved meanwhile."""
+    try:
+        document = json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
+        outcome = document["outcome"]
+        if document["version"] != _VERSION:
+            return _UNREADABLE
+        return Entry(
+            path,
+            _record(document["run"]),
+            Outcome(**{**outcome, "status": Status(outcome["status"])}) if outcome else None,
+            locked=bool(document["locked"]),
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return _UNREADABLE
+
+
+def _document(record: Record, outcome: Outcome | None, *, locked: bool) -> dict[str, Any]:
+    return {
+        "version": _VERSION,
+        "run": {
+            field.name: _plain(getattr(record, field.name)) for field in dataclasses.fields(record)
+        },
+        "outcome": _plain(outcome),
+        "locked": locked,
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Status):
+        return value.value
+    if dataclasses.is_dataclass(value):
+        return {
+            field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "items"):
+        return dict(value)
+    return value
+
+
+def _record(run: Mapping[str, Any]) -> Record:
+    return Record(
+        id=run["id"],
+        git_root=Path(run["git_root"]),
+        dvc_root=Path(run["dvc_root"]),
+        dir=Path(run["dir"]),
+        dvcyaml=Path(run["dvcyaml"]) if run["dvcyaml"] is not None else None,
+        baseline=run["baseline"],
+        name=run["name"],
+        message=run["message"],
+        script=run["script"],
+        include=tuple(map(Path, run["include"])),
+        commit_data=run["commit_data"],
+        sources=tuple(Source(**source) for source in run["sources"]),
+        pointers=tuple(map(Path, run["pointers"])),
+        process=Process(**run["process"]),
+        started=run["started"],
+        git=dict(run["git"]),
+    )
+
+
+# -- whose process is alive ----------------------------------------------------------------
+
+
+def this_process() -> Process:
+    """The process that runs, as a journal names it."""
+    pid = os.getpid()
+    return Process(pid, socket.gethostname(), _born(pid) or "")
+
+
+def alive(entry: Entry) -> bool | None:
+    """Whether the process of a run is there; None where that cannot be told from here.
+
+    It cannot on another host. Of another container on this machine the file's lock tells.
+    """
+    process = entry.record.process
+    if process.born.count("/") == _LINUX:
+        boot, namespace, _ = process.born.split("/")
+        if boot != _boot():
+            # Another machine, or this one before it was started anew.
+            return None if process.host != socket.gethostname() else False
+        if namespace != _namespace():
+            return _is_locked(entry.path) if entry.locked else None
+    elif process.host != socket.gethostname():
+        return None
+    if not files.process_alive(process.pid):
+        return False
+    born = _born(process.pid)
+    # Not to be read (hidepid, another user): somebody of that number is there, so be it.
+    return born != _GONE and (not born or not process.born or born == process.born)
+
+
+_LINUX = 2  # slashes in `born` there: boot id, process-id namespace, jiffies since boot
+_GONE = "gone"
+
+
+def _born(pid: int) -> str | None:
+    """What tells a process from a later one of the same number; `_GONE` for a zombie."""
+    if sys.platform == "linux":
+        try:
+            # proc(5): the name, in brackets, may hold anything; state is the first field after
+            # it, starttime the twentieth.
+            fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2]
+        except OSError:
+            return None
+        state, *rest = fields.split()
+        return _GONE if state in "ZX" else f"{_boot()}/{_namespace()}/{rest[18]}"
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return _GONE if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time()}"
+    except psutil.Error:
+        return None
+
+
+def _boot() -> str:
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def _is_locked(path: Path) -> bool | None:
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        import fcntl
+
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except (ImportError, OSError):
+        return None
+    finally:
+        os.close(fd)
+    return False
+
+
+def holder_of(directory: Path, dvc_root: Path) -> Record | None:
+    """The run that writes into a folder, where it is alive or may be (on another host)."""
+    for entry in read_all(dvc_root)[0]:
+        if entry.record.dir == directory and entry.outcome is None and alive(entry) is not False:
+            return entry.record
+    return None
+
+
+@contextlib.contextmanager
+def held(dvc_root: Path) -> Iterator[None]:
+    """Holds off all others who look for dead runs in the project, or enter a new one."""
+    with files.locked(folder(dvc_root) / "any"):
+        yield
