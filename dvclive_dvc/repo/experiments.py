@@ -18,6 +18,7 @@ from ..errors import RepositoryError, SaveError
 from ..notices import logger
 from . import belongings, trees
 from .git import Git, common_dir, packed_ref
+from .record import reference
 from .snapshot import Blobs, Status
 
 if TYPE_CHECKING:
@@ -105,11 +106,6 @@ def _generator() -> Callable[[], str]:
     from dvc.repo.experiments.utils import gen_random_name
 
     return gen_random_name  # type: ignore[no-any-return]
-
-
-def reference(baseline: str, name: str) -> str:
-    """The reference DVC finds the experiment by (dvc/repo/experiments/refs.py)."""
-    return f"refs/exps/{baseline[:2]}/{baseline[2:]}/{name}"
 
 
 # -- saving ----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 from ..errors import RepositoryError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     import pygit2
 
@@ -68,12 +69,14 @@ def locate(start: Path, environ: Mapping[str, str]) -> Place | None:
     import pygit2
 
     variables = _pinned(start, environ)
-    found = variables.get("GIT_DIR") or pygit2.discover_repository(
-        str(start), False, environ.get("GIT_CEILING_DIRECTORIES", "")
-    )
-    if not found:
+    ceilings = environ.get("GIT_CEILING_DIRECTORIES", "")
+    if "GIT_DIR" not in variables and not pygit2.discover_repository(
+        str(start), False, ceilings  # noqa: FBT003 - it takes no keywords
+    ):
         return None
-    repo = _open(found)
+    # Opened from inside the working tree, not by what was discovered: a repository that lies
+    # elsewhere (`--separate-git-dir`) does not know its working tree.
+    repo = _open(variables.get("GIT_DIR") or str(start))
     git_dir = Path(os.path.realpath(repo.path))
     root = _work_tree(repo, start, variables)
     if root is None:
@@ -113,7 +116,7 @@ def _open(path: str) -> pygit2.Repository:
         return pygit2.Repository(path)
     except pygit2.GitError as error:
         text = str(error)
-        folder = Path(path).parent if Path(path).name == ".git" else Path(path)
+        folder = _named_in(text) or path
         if "not owned by current user" in text:
             raise RepositoryError(
                 f"Git does not trust the repository at '{folder}', because it belongs to "
@@ -125,6 +128,12 @@ def _open(path: str) -> pygit2.Repository:
             "Use one with SHA-1 hashes and ordinary reference files "
             "(`git init --object-format=sha1 --ref-format=files`)."
         ) from error
+
+
+def _named_in(complaint: str) -> str | None:
+    # libgit2 names the working tree that it does not trust, which may be far above `path`.
+    match = re.search(r"repository path '(.*)' is not owned", complaint)
+    return match[1].rstrip("/") if match else None
 
 
 def common_dir(git_dir: Path) -> Path:
@@ -174,19 +183,18 @@ def packed_ref(folder: Path, name: str) -> str | None:
 class Git:
     """One repository, as this package uses it: libgit2 in here, `git` where it must be."""
 
-    def __init__(self, root: Path, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self, root: Path, variables: Mapping[str, str] | Iterable[tuple[str, str]] = ()
+    ) -> None:
         self.root = root
-        self._variables = variables
+        self._variables: dict[str, str] = dict(variables)
 
     @cached_property
     def repo(self) -> pygit2.Repository:
         """libgit2's view. Raises `RepositoryError` where it cannot be opened."""
         import pygit2
 
-        found = self._variables.get("GIT_DIR") or pygit2.discover_repository(str(self.root))
-        if not found:
-            raise RepositoryError(f"There is no Git repository at '{self.root}' any more.")
-        repo = _open(found)
+        repo = _open(self._variables.get("GIT_DIR") or str(self.root))
         objects = self._variables.get("GIT_OBJECT_DIRECTORY")
         if objects:
             odb = pygit2.Odb(objects)

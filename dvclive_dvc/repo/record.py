@@ -70,3 +70,8 @@ class Record:
     process: Process
     started: str
     git: Mapping[str, str] = field(default_factory=dict)
+
+
+def reference(baseline: str, name: str) -> str:
+    """The reference DVC finds the experiment by (dvc/repo/experiments/refs.py)."""
+    return f"refs/exps/{baseline[:2]}/{baseline[2:]}/{name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import stat
 import tempfile
@@ -16,8 +17,7 @@ from .git import Git, answer
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterable
-
+    
 _STATUS = (
     "status",
     "--porcelain=v2",
@@ -29,6 +29,8 @@ _STATUS = (
     "--ignore-submodules=dirty",
 )
 _CONVERTED = (b"filter", b"working-tree-encoding")
+# gitformat-index(5), the extended flags.
+_SKIP_WORKTREE = 0x4000
 # Git streams a large file; reading it in here would hold all of it in memory.
 _LARGE = 32 * 2**20
 
@@ -137,7 +139,10 @@ def _by_libgit2(git: Git, baseline: str) -> Tracked:
         if delta.status == states.UNTRACKED or int(old.mode) == trees.SUBMODULE:
             continue
         if delta.status == states.DELETED:
-            tracked.staged[path] = None
+            # libgit2 does not tell a file that sparse checkout left out from a deleted one.
+            flags = _entry_flags(git.index_file.read_bytes(), path) or (0, 0)
+            if not flags[1] & _SKIP_WORKTREE:
+                tracked.staged[path] = None
             continue
         mode = int(delta.new_file.mode) or trees.FILE
         tracked.on_disk[path] = (mode, old.id.raw) if any(old.id.raw) else None
@@ -309,8 +314,50 @@ def _oid(raw: bytes) -> object:
     return pygit2.Oid(raw=raw)
 
 
-def named_like(git: Git, patterns: Iterable[str]) -> subprocess.Popen[bytes] | None:
-    """Starts listing the tracked files that match (`*.dvc`); read it with `names`."""
-    if git.program is None:
-        return None
-    return git.start("ls-files", "-z", "--", *patterns)
+def named_like(git: Git, *patterns: str) -> list[str]:
+    """The tracked files that match a pattern (`*.dvc`, at any depth), relative to the top."""
+    if git.program is not None:
+        try:
+            listing = git.ask("ls-files", "-z", "--cached", "--", *patterns)
+            return sorted({os.fsdecode(name) for name in listing.split(b"\0") if name})
+        except RepositoryError as error:
+            logger.debug("`git ls-files` failed, libgit2 is asked: %s", error)
+    names = (entry.path for entry in git.repo.index)
+    return [name for name in names if any(fnmatch.fnmatch(name, one) for one in patterns)]
+
+
+def is_in_index(git: Git, path: bytes) -> bool:
+    """Whether Git tracks `path`, by a search through the index's bytes: nothing is parsed.
+
+    An index of version 4 shortens its paths and a split or sparse one lacks some, so there
+    `git` is asked.
+    """
+    try:
+        data = git.index_file.read_bytes()
+    except OSError:
+        return False
+    if _entry_flags(data, path) is not None:
+        return True
+    if data[7:8] in (b"\2", b"\3") and b"link" not in data and b"sdir" not in data:
+        return False
+    try:
+        return bool(git.ask("ls-files", "-z", "--", ":(top,literal)" + os.fsdecode(path)))
+    except RepositoryError:
+        return False
+
+
+def _entry_flags(index: bytes, path: bytes) -> tuple[int, int] | None:
+    """The flags and extended flags of an entry; None where there is none of that name."""
+    # gitformat-index(5): the name's length stands in the low twelve bits of the two bytes before
+    # it, or of those before the two of a version 3 entry's extended flags.
+    size = min(len(path), 0xFFF)
+    at = index.find(path + b"\0")
+    while at >= 0:
+        for extended in (False, True):
+            start = at - (4 if extended else 2)
+            flags = int.from_bytes(index[start : start + 2], "big")
+            if flags & 0xFFF == size and bool(flags & 0x4000) == extended:
+                more = int.from_bytes(index[at - 2 : at], "big") if extended else 0
+                return flags, more
+        at = index.find(path + b"\0", at + 1)
+    return None

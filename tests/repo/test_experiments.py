@@ -30,3 +30,14 @@ def test_a_run_becomes_an_experiment_that_dvc_reads(repos):
     shown = {row["Experiment"]: row for row in dvc.api.exp_show()}
     assert shown["first-run"]["loss"] == 0.5
     assert shown["first-run"]["rev"] == commit[:7]
+
+
+def test_a_name_taken_meanwhile_gets_a_suffix(repos):
+    repo = repos.make("git_and_dvc")
+    record = record_of(repo)
+    write_run(repo.root / "dvclive")
+
+    for _ in range(3):
+        experiments.save(record, Outcome())
+
+    assert sorted(repo.experiments()) == ["first-run", "first-run-2", "first-run-3"]

@@ -1,0 +1,403 @@
+"""DVC-tracked data that changed in the workspace: found by a stat each, then put into the cache."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import sqlite3
+import stat
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..errors import DvcLiveError
+from ..notices import logger
+from . import dvcconfig, pointer
+from .git import Git
+from .snapshot import named_like
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from .record import Record
+
+# dvc_data/hashfile/state.py, State.HASH_VERSION: later entries may mean something else.
+_STATE_VERSION = 1
+# dvc_data/hashfile/cache.py, HashesCache: SQLite takes no more variables in one query.
+_BATCH = 999
+# dvc/ignore.py, DvcIgnoreFilter: the folders that DVC never looks into.
+_NEVER_DATA = {".git", ".hg", ".dvc"}
+
+
+class Hashed(Protocol):
+    """What `store` says of a content: its hash (`.dir` at the end for a folder) and size."""
+
+    @property
+    def md5(self) -> str: ...  # noqa: D102 - the class docstring says it
+    @property
+    def size(self) -> int: ...  # noqa: D102
+    @property
+    def nfiles(self) -> int | None: ...  # noqa: D102
+    @property
+    def isexec(self) -> bool: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Output:
+    """One path that DVC keeps.
+
+    path:    absolute.
+    pointer: the `.dvc` file or dvc.lock that says its hash, relative to the Git root.
+    where:   the way to its entry in there (keys and positions).
+    md5:     the hash it has there; None where it was never cached.
+    algorithm: "md5", or "md5-dos2unix" for what DVC 2 hashed.
+    """
+
+    path: str
+    pointer: str
+    where: tuple[str | int, ...]
+    md5: str | None
+    algorithm: str
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What saving must know of the data.
+
+    overrides: the pointers' new texts, by their paths relative to the Git root.
+    covered:   every path in DVC's cache, whose bytes Git must not get.
+    """
+
+    overrides: Mapping[str, bytes] = field(default_factory=dict)
+    covered: frozenset[Path] = frozenset()
+
+
+def committed(record: Record, store: Callable[[Path], Hashed]) -> Committed:
+    """Puts the changed data of the run's DVC project into the cache, by `store`.
+
+    The user's own pointer files stay as they are; their new texts are returned. With
+    `record.commit_data` off only the covered paths are told. What cannot be read is passed over
+    with a warning. Costs a stat and a parse an output where nothing changed; DVC is not
+    imported for that.
+    """
+    outputs = list(outputs_of(record))
+    covered = frozenset(Path(output.path) for output in outputs)
+    if not record.commit_data:
+        return Committed({}, covered)
+    new: dict[str, list[tuple[Output, Hashed]]] = {}
+    for output in _with_progress(changed(outputs, record.dvc_root), "Caching changed data"):
+        try:
+            hashed = store(Path(output.path))
+        except Exception as error:  # noqa: BLE001 - one unreadable output must not cost the run
+            logger.warning(
+                "The changed data '%s' could not be cached, so the experiment has its old "
+                "pointer: %s. Run `dvc commit %s` when that is mended.",
+                output.path, error, output.pointer,
+            )
+            continue
+        if hashed.md5 != output.md5:
+            new.setdefault(output.pointer, []).append((output, hashed))
+    overrides = {}
+    for name, changes in new.items():
+        text = (record.git_root / name).read_text(encoding="utf-8")
+        overrides[name] = _updated(text, name, changes).encode("utf-8")
+        logger.info(
+            "Data changed since it was added to DVC; its new content is in the cache and in the "
+            "experiment: %s.", ", ".join(output.path for output, _ in changes),
+        )
+    return Committed(overrides, covered)
+
+
+# -- which outputs there are -----------------------------------------------------------------
+
+
+def outputs_of(record: Record) -> Iterator[Output]:
+    """Every cached output that the tracked pointers of the run's DVC project name."""
+    git = Git(record.git_root, record.git)
+    inside = os.path.relpath(record.dvc_root, record.git_root)
+    prefix = "" if inside == "." else inside + "/"
+    names = named_like(git, f"{prefix}*.dvc", f"{prefix}*dvc.lock")
+    own = (os.path.relpath(path, record.git_root) for path in record.pointers)
+    for name in dict.fromkeys((*names, *(one for one in own if one.endswith(".dvc")))):
+        base = name.rpartition("/")[2]
+        if base != "dvc.lock" and (not base.endswith(".dvc") or base == ".dvc"):
+            continue
+        if _in_nested_project(record, name):
+            continue
+        try:
+            yield from _outputs_in(record.git_root, name)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
+            logger.warning(
+                "'%s' cannot be read, so changes of the data it points to are not in the "
+                "experiment: %s", name, " ".join(str(error).split())[:200],
+            )
+
+
+def _in_nested_project(record: Record, name: str) -> bool:
+    folder = (record.git_root / name).parent
+    while folder != record.dvc_root and folder.is_relative_to(record.dvc_root):
+        if (folder / ".dvc").is_dir():
+            return True
+        folder = folder.parent
+    return False
+
+
+def _outputs_in(root: Path, name: str) -> Iterator[Output]:
+    path = os.path.join(root, name)  # noqa: PTH118 - one a pointer, thousands of them
+    folder = os.path.dirname(path)  # noqa: PTH120
+    document = _load_yaml(path)
+    if name.endswith("dvc.lock"):
+        yield from _outputs_in_lock(folder, name, document)
+        return
+    base = os.path.join(folder, document.get("wdir") or ".")  # noqa: PTH118
+    for place, out in enumerate(document.get("outs") or ()):
+        made = _output(base, name, ("outs", place), out)
+        if made is not None:
+            yield made
+
+
+def _outputs_in_lock(folder: str, name: str, document: Any) -> Iterator[Output]:
+    stages = document.get("stages") or {}
+    dvcyaml = _load_yaml(os.path.join(folder, "dvc.yaml"))  # noqa: PTH118
+    definitions = dvcyaml.get("stages") or {}
+    for stage, locked in stages.items():
+        definition = definitions.get(stage) or definitions.get(stage.partition("@")[0]) or {}
+        definition = definition.get("do") or definition
+        wdir = definition.get("wdir") or "."
+        if not definition or "${" in wdir:
+            continue
+        uncached = _uncached(definition)
+        for place, out in enumerate(locked.get("outs") or ()):
+            if out.get("path") not in uncached:
+                base = os.path.join(folder, wdir)  # noqa: PTH118
+                made = _output(base, name, ("stages", stage, "outs", place), out)
+                if made is not None:
+                    yield made
+
+
+def _uncached(definition: Mapping[str, Any]) -> set[str]:
+    """The outputs that a stage leaves to Git (`cache: false`)."""
+    found: set[str] = set()
+    for section in ("outs", "metrics", "plots"):
+        for out in definition.get(section) or ():
+            if isinstance(out, dict):
+                found |= {
+                    path for path, flags in out.items() if (flags or {}).get("cache") is False
+                }
+    return found
+
+
+def _output(base: str, name: str, where: tuple[str | int, ...], out: Any) -> Output | None:
+    path = out["path"]
+    if "://" in path or out.get("cache") is False:
+        return None
+    return Output(
+        os.path.normpath(os.path.join(base, path)),  # noqa: PTH118
+        name,
+        where,
+        out.get("md5"),
+        out.get("hash", "md5-dos2unix"),
+    )
+
+
+def _load_yaml(path: str) -> Any:
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    with open(path, "rb") as file:  # noqa: PTH123 - one a pointer, thousands of them
+        data = file.read()
+    try:
+        document = yaml.load(data, loader)  # noqa: S506 - both are safe loaders
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+    return document if isinstance(document, dict) else {}
+
+
+# -- which of them changed -------------------------------------------------------------------
+
+
+def changed(outputs: Iterable[Output], dvc_root: Path) -> list[Output]:
+    """Those whose content on disk is not the one their pointer names; missing ones are not."""
+    there: list[tuple[Output, os.stat_result]] = []
+    for output in outputs:
+        if output.md5 is not None:
+            with contextlib.suppress(OSError):
+                there.append((output, os.stat(output.path)))  # noqa: PTH116 - thousands
+    if not there:
+        return []
+    state = _State(dvc_root)
+    files = {out.path: info for out, info in there if not stat.S_ISDIR(info.st_mode)}
+    hashes = state.hashes(files)
+    doubtful = []
+    for output, _ in there:
+        if output.path in files:
+            same = hashes.get(output.path) == (output.algorithm, output.md5)
+        else:
+            same = _folder_hash(state, output) == output.md5
+        if not same:
+            doubtful.append(output)
+    return _differing(doubtful, dvc_root) if doubtful else []
+
+
+def _folder_hash(state: _State, output: Output) -> str | None:
+    """A folder's hash, from those of its files that DVC's state knows; None where one is new."""
+    files: dict[str, os.stat_result] = {}
+    for folder, folders, names in os.walk(output.path):
+        folders[:] = [name for name in folders if name not in _NEVER_DATA]
+        for name in names:
+            path = os.path.join(folder, name)  # noqa: PTH118 - thousands
+            try:
+                files[path] = os.stat(path)  # noqa: PTH116
+            except OSError:
+                return None
+    hashes = state.hashes(files)
+    start = len(output.path) + 1
+    entries = []
+    for path in files:
+        algorithm, md5 = hashes.get(path, ("", ""))
+        if algorithm != output.algorithm:
+            return None
+        entries.append({"md5": md5, "relpath": path[start:].replace(os.sep, "/")})
+    # dvc_data/hashfile/tree.py, Tree.as_bytes.
+    entries.sort(key=lambda entry: entry["relpath"])
+    data = json.dumps(entries, sort_keys=True).encode("utf-8")
+    return hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir"
+
+
+def _differing(outputs: list[Output], dvc_root: Path) -> list[Output]:
+    """Asks DVC itself, which hashes what its state does not know and remembers it there."""
+    from dvc.repo import Repo
+    from dvc_data.hashfile.build import build
+
+    found = []
+    with contextlib.closing(Repo(str(dvc_root))) as repo:
+        for output in _with_progress(outputs, "Hashing data"):
+            odb = repo.cache.legacy if output.algorithm == "md5-dos2unix" else repo.cache.local
+            try:
+                _, _, built = build(
+                    odb,
+                    output.path,
+                    repo.fs,
+                    output.algorithm,
+                    dry_run=True,
+                    ignore=repo.dvcignore,
+                )
+            except Exception as error:  # noqa: BLE001 - caching it will say what is wrong
+                logger.debug("DVC could not hash '%s': %s", output.path, error)
+                found.append(output)
+                continue
+            if built.hash_info.value != output.md5:
+                found.append(output)
+    return found
+
+
+class _State:
+    """DVC's own database of hashes, read as it is on disk.
+
+    Opening it through DVC costs half a second of imports; its format is diskcache's, one row a
+    path (dvc_data/hashfile/state.py, cache.py). Where it cannot be read nothing is known, and
+    the data is hashed.
+    """
+
+    def __init__(self, dvc_root: Path) -> None:
+        self._file = dvcconfig.state_folder(dvc_root) / "hashes" / "local" / "cache.db"
+
+    def hashes(self, files: Mapping[str, os.stat_result]) -> dict[str, tuple[str, str]]:
+        """Algorithm and hash of those files that are as they were when DVC hashed them."""
+        if not files:
+            return {}
+        found = {}
+        for path, raw in self._rows(list(files)):
+            known = _valid(raw, files[path])
+            if known is not None:
+                found[path] = known
+        return found
+
+    def _rows(self, paths: list[str]) -> list[tuple[str, str]]:
+        if not self._file.exists():
+            return []
+        rows: list[tuple[str, str]] = []
+        try:
+            uri = f"{self._file.as_uri()}?mode=ro"
+            with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=2)) as database:
+                for start in range(0, len(paths), _BATCH):
+                    batch = paths[start : start + _BATCH]
+                    marks = ",".join("?" * len(batch))
+                    query = f"SELECT key, value FROM Cache WHERE raw = 1 AND key IN ({marks})"  # noqa: S608 - marks only
+                    rows += database.execute(query, batch)
+        except (sqlite3.Error, ValueError, UnicodeEncodeError) as error:
+            logger.debug("DVC's state '%s' cannot be read: %s", self._file, error)
+        return rows
+
+
+def _valid(raw: str, info: os.stat_result) -> tuple[str, str] | None:
+    """The hash in a row of the state, where it is of the file as `info` shows it."""
+    try:
+        entry = json.loads(raw)
+        # dvc_data/hashfile/state.py, _checksum; fsspec.utils.tokenize.
+        token = str(([info.st_ino, info.st_mtime, info.st_size],)).encode()
+        checksum = str(int(hashlib.md5(token, usedforsecurity=False).hexdigest(), 16))
+        version = entry.get("version")
+        if entry["checksum"] != checksum or (version or 0) > _STATE_VERSION:
+            return None
+        ((algorithm, value),) = entry["hash_info"].items()
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return None
+    if version is None and algorithm == "md5":
+        algorithm = "md5-dos2unix"
+    return algorithm, value
+
+
+def _with_progress(outputs: list[Output], what: str) -> Iterator[Output]:
+    """The outputs one by one; a bar on a terminal where hashing them takes over a second."""
+    if not outputs or not sys.stderr.isatty():
+        yield from outputs
+        return
+    from tqdm import tqdm
+
+    with tqdm(outputs, desc=what, unit="output", delay=1, leave=False) as bar:
+        yield from bar
+
+
+# -- the pointers' new texts -----------------------------------------------------------------
+
+
+def _updated(text: str, name: str, changes: list[tuple[Output, Hashed]]) -> str:
+    base = name.rpartition("/")[2]
+    if base.endswith(".dvc") and len(changes) == 1:
+        output, hashed = changes[0]
+        with contextlib.suppress(DvcLiveError):
+            return pointer.updated(text, Path(output.path).name, hashed)
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.default_flow_style = False
+    yaml.width = sys.maxsize
+    document = yaml.load(text)
+    for output, hashed in changes:
+        entry = document
+        for step in output.where:
+            entry = entry[step]
+        _put(entry, hashed)
+    stream = io.StringIO()
+    yaml.dump(document, stream)
+    return stream.getvalue()
+
+
+def _put(entry: Any, hashed: Hashed) -> None:
+    # What DVC keeps besides of the old content is stale with it (dvc/output.py, Output.add).
+    for key in ("nfiles", "isexec", "cloud", "version_id", "etag", "checksum", "files"):
+        entry.pop(key, None)
+    entry["md5"] = hashed.md5
+    entry["size"] = hashed.size
+    entry["hash"] = "md5"
+    if hashed.nfiles is not None:
+        entry["nfiles"] = hashed.nfiles
+    if hashed.isexec:
+        entry["isexec"] = True

@@ -1,0 +1,177 @@
+"""The repository's own source that is loaded when a run begins, kept as it is then."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..notices import logger
+from . import trees
+from .git import Git
+from .record import Source
+from .snapshot import Blobs, is_in_index
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from .context import Context
+
+# A run begins within milliseconds; what is not read by then is not worth a user's time.
+_BUDGET = 0.25
+_INSTALLED = (b"/site-packages/", b"/dist-packages/")
+
+
+def script(context: Context, include: Collection[Path] = ()) -> str | None:
+    """The program that runs, relative to the Git root; None where it lies elsewhere.
+
+    Warns when Git does not track it, for then the experiment will not contain it.
+    """
+    if context.git_root is None:
+        return None
+    root = os.fsencode(context.git_root)
+    main = sys.modules.get("__main__")
+    path = _file_of(main, root) if main is not None else None
+    if path is None:
+        return None
+    name = os.fsdecode(path)
+    full = context.git_root / name
+    if any(full == one or one in full.parents for one in include):
+        return name
+    git = Git(context.git_root, context.git)
+    if not _in_head(git, context, path) and not is_in_index(git, path):
+        logger.warning(
+            "The script '%s' is not tracked by Git, so the experiment will not contain it. "
+            "Run `git add %s`, or pass Live(include=['%s']).", name, name, name,
+        )
+    return name
+
+
+def loaded(context: Context) -> tuple[Source, ...]:
+    """The loaded sources that lie in the repository, their content kept in its objects.
+
+    Those of an environment inside the repository (`.venv`, site-packages) are no source of the
+    user's. Whether a file is tracked is not asked here, for that may mean to read the index:
+    saving takes only what is in the tree anyhow.
+    """
+    if context.git_root is None or context.baseline is None:
+        return ()
+    root = os.fsencode(context.git_root)
+    git = Git(context.git_root, context.git)
+    folders = _Folders(root)
+    blobs = Blobs(git)
+    known: dict[bytes, trees.Entry] = {}
+    end = time.monotonic() + _BUDGET
+    for path in _files(sys.modules, root):
+        if not folders.is_ours(path.rpartition(b"/")[0]):
+            continue
+        if time.monotonic() > end:
+            logger.debug("not all loaded sources were kept: the start would have taken too long")
+            break
+        entry = folders.committed(git, context.baseline, path)
+        if entry is not None and _is(root, path, entry, git):
+            known[path] = entry
+        elif entry is not None or is_in_index(git, path):
+            blobs.add(path, entry)
+    known.update(blobs.result())
+    return tuple(
+        Source(os.fsdecode(path), sha.hex(), mode) for path, (mode, sha) in sorted(known.items())
+    )
+
+
+def _in_head(git: Git, context: Context, path: bytes) -> bool:
+    if context.baseline is None:
+        return False
+    return trees.find(git.repo, trees.of_commit(git.repo, context.baseline), path) is not None
+
+
+def _files(modules: Mapping[str, object], root: bytes) -> Iterator[bytes]:
+    seen: set[bytes] = set()
+    for module in list(modules.values()):
+        path = _file_of(module, root)
+        if path is not None and path not in seen:
+            seen.add(path)
+            yield path
+
+
+def _file_of(module: object, root: bytes) -> bytes | None:
+    """A module's source file, relative to `root`; None for one from elsewhere or without one."""
+    # Not getattr: a module may be lazy, and asking it for anything would load it.
+    file = getattr(module, "__dict__", {}).get("__file__")
+    if not isinstance(file, str) or not file:
+        return None
+    path = os.fsencode(file)
+    if path.endswith((b".pyc", b".pyo")):
+        return None
+    if not os.path.isabs(path):  # noqa: PTH117 - bytes
+        path = os.path.abspath(path)  # noqa: PTH100 - bytes
+    if not path.startswith(root + b"/"):
+        folder, name = os.path.split(path)
+        path = os.path.join(_real(folder), name)  # noqa: PTH118 - bytes
+        if not path.startswith(root + b"/"):
+            return None
+    if any(part in path for part in _INSTALLED):
+        return None
+    return path[len(root) + 1 :]
+
+
+_REAL: dict[bytes, bytes] = {}
+
+
+def _real(folder: bytes) -> bytes:
+    # Thousands of modules lie in a few hundred folders.
+    if folder not in _REAL:
+        _REAL[folder] = os.path.realpath(folder)
+    return _REAL[folder]
+
+
+class _Folders:
+    """What the sources' folders are, each looked at once."""
+
+    def __init__(self, root: bytes) -> None:
+        self._root = root
+        self._ours: dict[bytes, bool] = {b"": True}
+        self._trees: dict[bytes, bytes | None] = {}
+        self._entries: dict[bytes, dict[bytes, trees.Entry]] = {}
+
+    def is_ours(self, folder: bytes) -> bool:
+        """Whether the folder is no part of an environment or of another repository."""
+        if folder not in self._ours:
+            full = os.path.join(self._root, folder)  # noqa: PTH118 - bytes
+            self._ours[folder] = self.is_ours(folder.rpartition(b"/")[0]) and not any(
+                os.path.lexists(os.path.join(full, mark))  # noqa: PTH118 - bytes
+                for mark in (b"pyvenv.cfg", b"conda-meta", b".git")
+            )
+        return self._ours[folder]
+
+    def committed(self, git: Git, commit: str, path: bytes) -> trees.Entry | None:
+        """What the commit has at `path`."""
+        folder, _, name = path.rpartition(b"/")
+        if folder not in self._entries:
+            tree = self._tree(git, commit, folder)
+            self._entries[folder] = trees.read(git.repo, tree) if tree else {}
+        return self._entries[folder].get(name)
+
+    def _tree(self, git: Git, commit: str, folder: bytes) -> bytes | None:
+        if not folder:
+            return trees.of_commit(git.repo, commit)
+        entry = self.committed(git, commit, folder)
+        return entry[1] if entry and entry[0] == trees.FOLDER else None
+
+
+def _is(root: bytes, path: bytes, entry: trees.Entry, git: Git) -> bool:
+    """Whether the file on disk is the committed one, byte for byte."""
+    import pygit2
+
+    full = os.path.join(root, path)  # noqa: PTH118 - bytes
+    try:
+        info = os.lstat(full)
+        if not stat.S_ISREG(info.st_mode):
+            return True
+        oid = pygit2.hashfile(full)
+    except (OSError, pygit2.GitError):
+        return True
+    return bool(oid.raw == entry[1])

@@ -1,0 +1,226 @@
+"""Repositories of every shape: saving a run leaves them as they were and makes a whole experiment.
+
+Each shape is a situation of `fixtures/repos/`; what holds in all of them is tested in all, what
+is special to one has a test of its own below.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import pytest
+from saved_runs import record_of, write_run
+
+from dvclive_dvc.backend import Outcome
+from dvclive_dvc.errors import RepositoryError
+from dvclive_dvc.repo import experiments, git
+
+SHAPES = [
+    "alternates",
+    "assume_unchanged",
+    "attributes",
+    "autocrlf",
+    "clean_filter",
+    "detached_head",
+    "dvc_subdirectory",
+    "everything_changed",
+    "failing_hooks",
+    "git_and_dvc",
+    "gpgsign",
+    "index_version_4",
+    "merging",
+    "no_identity",
+    "partial_clone",
+    "rebasing",
+    "separate_git_dir",
+    "several_dvc_projects",
+    "shallow_clone",
+    "skip_worktree",
+    "sparse_checkout",
+    "sparse_index",
+    "split_index",
+    "submodules",
+    "text_auto",
+    "untracked_cache",
+    "worktree",
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_run_is_saved_whole_and_nothing_else_is_touched(repos, shape):
+    repo = repos.make(shape)
+    script = repo.cwd / "src" / "train.py"
+    script.write_text(script.read_text() + "LR = 0.1\n")
+    inside = script.relative_to(repo.root).as_posix()
+    record = record_of(repo)
+    write_run(record.dir)
+    (repo.cwd / "notes.txt").write_text("mine alone")
+    expected = expected_tree(repo, record)
+    before = repo.state()
+
+    commit = experiments.save(record, Outcome())
+
+    assert repo.state() == before
+    assert repo.experiments() == {"first-run": commit}
+    assert repo.git("show", f"{commit}:{inside}").endswith("LR = 0.1")
+    assert tree(repo, commit) == expected, "the experiment is what `git add -u` would have made"
+    assert repo.git("fsck", "--strict", "--no-dangling", "--connectivity-only") == ""
+
+
+def tree(repo, commit):
+    return sorted(repo.git("ls-tree", "-r", "-z", commit).rstrip("\0").split("\0"))
+
+
+def expected_tree(repo, record):
+    """What Git itself makes of the tracked files and the run's, on a copy of its index."""
+    index = repo.root.parent / "expected-index"
+    source = repo.git("rev-parse", "--path-format=absolute", "--git-path", "index")
+    # A split index needs its other half beside it.
+    private = {"GIT_INDEX_FILE": str(index), "GIT_OPTIONAL_LOCKS": "0"}
+    repo.git("read-tree", "HEAD", env=private)
+    entries = repo.git("ls-files", "-s", "-z", env={"GIT_INDEX_FILE": source})
+    index.unlink()
+    stages = {}
+    for line in filter(None, entries.split("\0")):
+        facts, path = line.split("\t", 1)
+        mode, sha, stage = facts.split(" ")
+        stages.setdefault(path, {})[stage] = f"{mode} {sha} 0\t{path}\0"
+    lines = "".join(by.get("0") or by.get("2") or next(iter(by.values())) for by in stages.values())
+    repo.git("update-index", "-z", "--index-info", env=private, input=lines)
+    frozen = {
+        line[2:]
+        for line in repo.git("ls-files", "-v", "-z", env={"GIT_INDEX_FILE": source}).split("\0")
+        if line[:1] in ("S", "h")
+    }
+    if frozen:
+        names = "".join(f"{name}\0" for name in frozen)
+        repo.git("update-index", "-z", "--skip-worktree", "--stdin", env=private, input=names)
+    links = [line for line in lines.split("\0") if line.startswith("160000")]
+    repo.git("-c", "core.fsmonitor=false", "add", "-u", env=private)
+    repo.git("add", "-f", "--sparse", str(record.dir), env=private)
+    if links:
+        # The recorded commits of submodules, not what they have checked out.
+        text = "".join(f"{line}\0" for line in links)
+        repo.git("update-index", "-z", "--index-info", env=private, input=text)
+    try:
+        written = repo.git("write-tree", env=private)
+    finally:
+        index.unlink()
+    return tree(repo, written)
+
+
+@pytest.mark.parametrize("shape", ["sha256", "reftable"])
+def test_a_format_that_dvc_cannot_read_is_said_at_once(repos, shape):
+    repo = repos.make(shape)
+    before = {path for path in (repo.root / ".git").rglob("*")}
+    with pytest.raises(RepositoryError, match=r"(?s)kind that DVC cannot read.*git init"):
+        git.locate(repo.cwd, os.environ)
+    assert {path for path in (repo.root / ".git").rglob("*")} == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a repository away")
+def test_a_repository_of_another_owner_names_the_command_that_trusts_it(repos):
+    repo = repos.make("git_and_dvc")
+    for path in (repo.root, repo.root / ".git"):
+        os.chown(path, 1234, 1234)
+    with pytest.raises(RepositoryError, match="git config --global --add safe.directory"):
+        git.locate(repo.cwd, os.environ)
+
+
+def test_a_conflict_is_saved_as_it_lies_there_with_a_warning(repos, caplog):
+    repo = repos.make("merging")
+    record = record_of(repo)
+    write_run(record.dir)
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        commit = experiments.save(record, Outcome())
+    assert "<<<<<<<" in repo.git("show", f"{commit}:src/model.py")
+    assert "'src/model.py' is in conflict" in caplog.text
+
+
+def test_the_recorded_commit_of_a_submodule_enters(repos):
+    repo = repos.make("submodules")
+    record = record_of(repo)
+    write_run(record.dir)
+    commit = experiments.save(record, Outcome())
+    for name in ("clean", "moved"):
+        assert repo.git("rev-parse", f"{commit}:{name}") == repo.git("rev-parse", f"HEAD:{name}")
+
+
+def test_what_a_clean_filter_takes_enters_as_its_pointer(repos):
+    repo = repos.make("clean_filter")
+    record = record_of(repo)
+    write_run(record.dir)
+    (record.dir / "plots" / "images").mkdir()
+    (record.dir / "plots" / "images" / "a.png").write_bytes(b"\x89PNG raw bytes")
+    repo.write("weights.bin", "other weights")
+
+    commit = experiments.save(record, Outcome())
+
+    for name in ("weights.bin", "dvclive/plots/images/a.png"):
+        stored = repo.git("show", f"{commit}:{name}")
+        assert stored.startswith("oid "), f"{name} entered raw: {stored!r}"
+
+
+def test_without_git_a_filtered_file_stays_as_it_is_staged(repos, monkeypatch, caplog):
+    repo = repos.make("clean_filter")
+    record = record_of(repo)
+    write_run(record.dir)
+    repo.write("weights.bin", "other weights")
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", "")
+        with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+            commit = experiments.save(record, Outcome())
+    assert repo.git("show", f"{commit}:weights.bin") == repo.git("show", "HEAD:weights.bin")
+    assert "'weights.bin' goes through a filter" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "autocrlf",
+        "detached_head",
+        "everything_changed",
+        "git_and_dvc",
+        "index_version_4",
+        "merging",
+        "skip_worktree",
+        "sparse_checkout",
+        "submodules",
+        "text_auto",
+        "worktree",
+    ],
+)
+def test_without_a_git_program_the_same_tree_is_saved(repos, shape, monkeypatch):
+    repo = repos.make(shape)
+    repo.write("src/train.py", "EPOCHS = 9\n")
+    record = record_of(repo)
+    write_run(record.dir)
+    before = repo.state()
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", "")
+        without = experiments.save(record, Outcome())
+    assert repo.state() == before
+    assert tree(repo, without) == tree(repo, experiments.save(record, Outcome()))
+
+
+def test_line_endings_that_were_committed_stay(repos):
+    repo = repos.make("text_auto")
+    (repo.root / "old.txt").write_bytes(b"one\r\ntwo\r\n")
+    (repo.root / "src" / "train.py").write_bytes(b"EPOCHS = 4\r\n")
+    record = record_of(repo)
+    write_run(record.dir)
+    commit = experiments.save(record, Outcome())
+    assert repo.git("cat-file", "-s", f"{commit}:old.txt") == "10", "text=auto keeps old CRLF"
+    assert repo.git("cat-file", "-s", f"{commit}:src/train.py") == "11", "and takes new ones off"
+
+
+def test_no_hook_and_no_file_system_monitor_runs(repos):
+    repo = repos.make("failing_hooks")
+    repo.git("config", "core.fsmonitor", ".git/hooks/pre-commit")
+    repo.git("config", "core.logAllRefUpdates", "always")
+    (repo.root / "hook-ran").unlink(missing_ok=True)
+    record = record_of(repo)
+    write_run(record.dir)
+    experiments.save(record, Outcome())
+    assert not (repo.root / "hook-ran").exists()
