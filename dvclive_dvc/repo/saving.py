@@ -26,8 +26,8 @@ def save(record: Record, outcome: Outcome) -> str:
 
     Raises SaveError, with the journal left in place.
     """
-    overrides = _committed_data(record) if record.commit_data else {}
-    commit = experiments.save(record, outcome, overrides)
+    kept = _committed_data(record)
+    commit = experiments.save(record, outcome, kept.overrides, kept.covered)
     journal.remove(record)
     autopush.push(record, commit)
     return commit
@@ -48,7 +48,7 @@ def save_or_keep(record: Record, outcome: Outcome) -> str | None:
         return None
 
 
-def _committed_data(record: Record) -> dict[str, bytes]:
+def _committed_data(record: Record) -> data.Committed:
     cache: ArtifactCache | None = None
 
     def store(path: Path) -> Hashed:
