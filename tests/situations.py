@@ -7,6 +7,7 @@ shell lines that make it a repository. In the script:
 
     # workdir: sub/deep   where a test starts, relative to the tree (default: its top)
     # root: main          where the Git repository's top is (default: the tree's top)
+    # tree: pipeline      the tree of another situation (default: the one of this name)
     #: each copy          the lines below run in every copy, for what holds absolute paths
 
 The lines above `#: each copy` run once a session, with real `git` and `dvc`, sealed as the tests
@@ -244,14 +245,16 @@ class _Script:
     each: str
     workdir: str
     root: str
+    tree: str
 
 
 def _read_script(path: Path) -> _Script:
     text = path.read_text()
     once, _, each = text.partition("#: each copy\n")
-    headers = dict(re.findall(r"^# (workdir|root): (\S+)$", text, re.MULTILINE))
+    headers = dict(re.findall(r"^# (workdir|root|tree): (\S+)$", text, re.MULTILINE))
     root = headers.get("root", ".")
-    return _Script(once, each, headers.get("workdir", root), root)
+    tree = headers.get("tree", path.stem)
+    return _Script(once, each, headers.get("workdir", root), root, tree)
 
 
 def _shell(lines: str, cwd: Path, env: Mapping[str, str]) -> None:
@@ -319,8 +322,8 @@ class Situations:
             if not template.exists():
                 building = self.templates / f"{name}.building"
                 shutil.rmtree(building, ignore_errors=True)
-                if (FIXTURES / name).is_dir():
-                    shutil.copytree(FIXTURES / name, building, symlinks=True)
+                if (FIXTURES / script.tree).is_dir():
+                    shutil.copytree(FIXTURES / script.tree, building, symlinks=True)
                     _undotted(building)
                 else:
                     building.mkdir(parents=True)
