@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import time
@@ -55,8 +56,10 @@ def pointer_files(place: Path, count: int) -> None:
     for number in range(count):
         part = folder / f"part_{number // 100:03}"
         part.mkdir(parents=True, exist_ok=True)
-        (part / f"data_{number:05}.bin.dvc").write_text(
-            f"outs:\n- md5: {number:032x}\n  size: 100\n  hash: md5\n  path: data_{number:05}.bin\n"
+        name = f"data_{number:05}.bin"
+        md5 = hashlib.md5(name.encode()).hexdigest()
+        (part / f"{name}.dvc").write_text(
+            f"outs:\n- md5: {md5}\n  size: 100\n  hash: md5\n  path: {name}\n"
         )
 
 
