@@ -169,11 +169,14 @@ def dvc_inside(*args: str | Path, cwd: Path | None = None) -> str:
     complaints = io.StringIO()
     before = Path.cwd()
     os.chdir(cwd or before)
+    # Without it `--json` goes to the stdout that colorama found when it began (dvc/ui).
+    os.environ["DVC_TEST"] = "1"
     try:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(complaints):
             code = main([str(arg) for arg in args])
     finally:
         os.chdir(before)
+        del os.environ["DVC_TEST"]
     assert code == 0, (
         f"`dvc {' '.join(map(str, args))}` ended with {code}\n{said.getvalue()}"
         f"{complaints.getvalue()}"
