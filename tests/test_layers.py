@@ -22,7 +22,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"ending", "monitor"}),
     frozenset({"logs", "report", "null", "settings", "repo.backend"}),
     frozenset({"repo.recovery"}),
-    frozenset({"repo.saving"}),
+    frozenset({"repo.saving", "repo.catchup"}),
     frozenset(
         {
             "dvcyaml",

@@ -77,15 +77,16 @@ class DvcBackend:
         saves = self._decide_saving(request)
         if saves and self._context.dvc_root is None:
             self._initialise()
-        if self._context.dvc_root is not None and self._context.mode is Mode.STANDALONE:
-            recovery.recover_before(self._context)
-            _refuse_second_run(layout.root, self._context.dvc_root)
+        if self._context.dvc_root is not None:
+            # In a stage of a pipeline too: its run would overwrite a dead one's files.
+            recovery.recover_before(self._context, layout.root)
+            _refuse_second_run(layout.root, journal.holder_of(layout.root, self._context.dvc_root))
         self._layout = layout
         for warning in self._outputs.judge_run(layout):
             logger.warning("%s", warning)
         if saves:
             self._record = self._new_record(layout, request)
-            journal.write(self._record)
+            _refuse_second_run(layout.root, journal.enter(self._record))
         self.run = Run(
             self._record.name if self._record else request.name or self._context.exp_name,
             self._context.baseline,
@@ -126,7 +127,7 @@ class DvcBackend:
             git_root=context.git_root,
             dvc_root=context.dvc_root,
             dir=layout.root,
-            dvcyaml=layout.dvcyaml,
+            dvcyaml=layout.dvcyaml if layout.dvcyaml_on else None,
             baseline=context.baseline,
             name=choose_name(context, request.name),
             message=request.message,
@@ -137,6 +138,7 @@ class DvcBackend:
             pointers=initialise.own_files(context.dvc_root),
             process=journal.this_process(),
             started=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            git=context.git,
         )
 
     def track(self, path: Path, *, cache: bool = True) -> Tracked:
@@ -216,14 +218,15 @@ class DvcBackend:
             self._cache = None
 
 
-def _refuse_second_run(folder: Path, dvc_root: Path) -> None:
-    holder = journal.holder_of(folder, dvc_root)
-    if holder is not None:
-        raise RunInProgressError(
-            f"The run '{holder.name}' (process {holder.process.pid}, since {holder.started}) "
-            f"is writing to '{folder}'. Give this one its own folder: "
-            f"Live(dir='{folder.name}-2')."
-        )
+def _refuse_second_run(folder: Path, holder: Record | None) -> None:
+    if holder is None:
+        return
+    other = "" if holder.process.host == journal.this_host() else f" on {holder.process.host}"
+    raise RunInProgressError(
+        f"The run '{holder.name}' (process {holder.process.pid}{other}, since {holder.started}) "
+        f"is writing to '{folder}'. Give this one its own folder: Live(dir='{folder.name}-2')."
+        + (other and " If that one is dead, run `dvclive-dvc recover --other-hosts` first.")
+    )
 
 
 def _refuse_outside(path: Path, context: Context) -> None:

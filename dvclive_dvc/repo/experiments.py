@@ -257,10 +257,13 @@ def _commit(git: Git, record: Record, outcome: Outcome, tree: bytes) -> str:
 def message(record: Record, outcome: Outcome, fingerprint: str) -> str:
     """The commit's message: the user's or DVC's, then how the run ended, as trailers.
 
+    The run's id tells a later recovery that the run is saved already.
+
     No argument, variable or exception's text: those hold secrets, and experiments are pushed.
     """
     trailers = {
         "Dvclive-Status": outcome.status.value,
+        "Dvclive-Run": record.id,
         "Dvclive-Script": record.script,
         "Dvclive-Exception": outcome.exception,
         "Dvclive-Raised-At": outcome.raised_at,

@@ -161,7 +161,7 @@ def _let_go(record: Record) -> None:
 
 def read_all(dvc_root: Path) -> tuple[list[Entry], list[Path]]:
     """Every run's journal of a project, oldest first, and the files that cannot be read."""
-    found = {path: _read(path) for path in sorted(folder(dvc_root).glob("*.json"))}
+    found = {path: _read(path, dvc_root) for path in sorted(folder(dvc_root).glob("*.json"))}
     entries = [entry for entry in found.values() if isinstance(entry, Entry)]
     unreadable = [path for path, entry in found.items() if entry is _UNREADABLE]
     return sorted(entries, key=lambda entry: entry.record.started), unreadable
@@ -170,7 +170,7 @@ def read_all(dvc_root: Path) -> tuple[list[Entry], list[Path]]:
 _UNREADABLE = "unreadable"
 
 
-def _read(path: Path) -> Entry | str | None:
+def _read(path: Path, dvc_root: Path) -> Entry | str | None:
     """A journal; None where the run was saved meanwhile."""
     try:
         document = json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
@@ -179,7 +179,7 @@ def _read(path: Path) -> Entry | str | None:
             return _UNREADABLE
         return Entry(
             path,
-            _record(document["run"]),
+            _relocated(_record(document["run"]), dvc_root),
             Outcome(**{**outcome, "status": Status(outcome["status"])}) if outcome else None,
             locked=bool(document["locked"]),
         )
@@ -237,13 +237,43 @@ def _record(run: Mapping[str, Any]) -> Record:
     )
 
 
+def _relocated(record: Record, dvc_root: Path) -> Record:
+    """The record seen from where the project is now: moved, copied, or mounted elsewhere.
+
+    A container has the project under another path than the machine that recovers its runs.
+    """
+    if record.dvc_root == dvc_root:
+        return record
+    below = len(record.dvc_root.relative_to(record.git_root).parts)
+    old, new = str(record.git_root), dvc_root.parents[below - 1] if below else dvc_root
+
+    def moved(path: Path) -> Path:
+        return new / path.relative_to(old) if path.is_relative_to(old) else path
+
+    return dataclasses.replace(
+        record,
+        git_root=new,
+        dvc_root=dvc_root,
+        dir=moved(record.dir),
+        dvcyaml=moved(record.dvcyaml) if record.dvcyaml else None,
+        include=tuple(map(moved, record.include)),
+        pointers=tuple(map(moved, record.pointers)),
+        git={name: str(moved(Path(value))) for name, value in record.git.items()},
+    )
+
+
 # -- whose process is alive ----------------------------------------------------------------
 
 
 def this_process() -> Process:
     """The process that runs, as a journal names it."""
     pid = os.getpid()
-    return Process(pid, socket.gethostname(), _born(pid) or "")
+    return Process(pid, this_host(), _born(pid) or "")
+
+
+def this_host() -> str:
+    """The machine's (or container's) name."""
+    return socket.gethostname()
 
 
 def alive(entry: Entry) -> bool | None:
@@ -256,10 +286,10 @@ def alive(entry: Entry) -> bool | None:
         boot, namespace, _ = process.born.split("/")
         if boot != _boot():
             # Another machine, or this one before it was started anew.
-            return None if process.host != socket.gethostname() else False
+            return None if process.host != this_host() else False
         if namespace != _namespace():
             return _is_locked(entry.path) if entry.locked else None
-    elif process.host != socket.gethostname():
+    elif process.host != this_host():
         return None
     if not files.process_alive(process.pid):
         return False

@@ -39,13 +39,18 @@ def save_or_keep(record: Record, outcome: Outcome) -> str | None:
         return save(record, outcome)
     except Exception as error:  # noqa: BLE001 - a training must not die of its logger
         journal.keep(record, outcome)
-        cause = error if isinstance(error, SaveError) else f"{type(error).__name__}: {error}"
         logger.warning(
             "The run '%s' could not be saved as an experiment: %s. Its files are in '%s'; when "
-            "the cause is gone, run `dvclive-dvc recover`.", record.name, cause, record.dir,
+            "the cause is gone, run `dvclive-dvc recover`.", record.name, cause_of(error),
+            record.dir,
         )
         logger.debug("saving failed", exc_info=True)
         return None
+
+
+def cause_of(error: Exception) -> str:
+    """Why saving failed, for the user."""
+    return str(error) if isinstance(error, SaveError) else f"{type(error).__name__}: {error}"
 
 
 def _committed_data(record: Record) -> data.Committed:

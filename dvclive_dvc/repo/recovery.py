@@ -1,0 +1,172 @@
+"""Recovery: runs whose process is gone are saved from their journals, each once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .. import files
+from ..backend import Outcome, Status
+from ..errors import RepositoryError
+from ..notices import logger
+from . import catchup, journal, saving
+from .git import Git
+from .record import reference
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    from .context import Context
+    from .journal import Entry
+    from .record import Record
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What became of a run that was found dead.
+
+    commit: the experiment's full hash; None where it could not be saved.
+    error:  why not.
+    """
+
+    record: Record
+    outcome: Outcome
+    commit: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """The journals of a project, by what is to be done about them.
+
+    running:    runs whose process is alive.
+    dead:       runs to be saved: killed, or ended without being saved.
+    elsewhere:  runs of another host, of which nothing is known here.
+    unreadable: files that are no journals of this version.
+    """
+
+    running: tuple[Entry, ...] = ()
+    dead: tuple[Entry, ...] = ()
+    elsewhere: tuple[Entry, ...] = ()
+    unreadable: tuple[Path, ...] = ()
+
+
+def look(dvc_root: Path) -> Found:
+    """Reads the journals of a project and looks for their processes. Saves nothing."""
+    entries, unreadable = journal.read_all(dvc_root)
+    fates = [(entry, entry.outcome is None and journal.alive(entry)) for entry in entries]
+    return Found(
+        running=tuple(entry for entry, alive in fates if alive),
+        dead=tuple(entry for entry, alive in fates if alive is False),
+        elsewhere=tuple(entry for entry, alive in fates if alive is None),
+        unreadable=tuple(unreadable),
+    )
+
+
+def recover(
+    dvc_root: Path, *, names: Collection[str] | None = None, other_hosts: bool = False
+) -> list[Recovered]:
+    """Saves each dead run as an experiment and removes its journal.
+
+    Of recoveries that happen together one does the work and the others wait for it. A run that
+    cannot be saved keeps its journal. `names` keeps to these runs; `other_hosts` takes those of
+    other hosts for dead, which only the user can know.
+    """
+    found = look(dvc_root)
+    if not found.dead and not (other_hosts and found.elsewhere):
+        return []
+    with journal.held(dvc_root):
+        found = look(dvc_root)  # what another has recovered meanwhile is gone
+        files.sweep(journal.folder(dvc_root))
+        return [
+            _recover(entry)
+            for entry in (*found.dead, *(found.elsewhere if other_hosts else ()))
+            if names is None or entry.record.name in names
+        ]
+
+
+def _recover(entry: Entry) -> Recovered:
+    record = entry.record
+    outcome = entry.outcome or Outcome(Status.INTERRUPTED)
+    try:
+        commit = next(_experiments_of(record), None)
+        if commit is not None:
+            journal.remove(record)
+        else:
+            catchup.catch_up(record)
+            commit = saving.save(record, outcome)
+    except Exception as error:  # noqa: BLE001 - one run's trouble must not keep another's
+        logger.debug("recovering '%s' failed", record.name, exc_info=True)
+        return Recovered(record, outcome, error=saving.cause_of(error))
+    return Recovered(record, outcome, commit)
+
+
+def _experiments_of(record: Record) -> Iterator[str]:
+    """The experiment the run has already, if it was killed between that and its journal's end."""
+    import pygit2
+
+    repo = Git(record.git_root, record.git).repo
+    name, number = record.name, 1
+    while True:
+        try:
+            # `experiments.save` takes the first free one of these names.
+            commit = repo.lookup_reference(reference(record.baseline, name)).peel(pygit2.Commit)
+        except (KeyError, ValueError, pygit2.GitError):
+            return
+        if f"\nDvclive-Run: {record.id}\n" in commit.message:
+            yield str(commit.id)
+        number += 1
+        name = f"{record.name}-{number}"
+
+
+def discard(dvc_root: Path, names: Collection[str]) -> list[Record]:
+    """Gives up dead runs (and those of other hosts): their journals go, their files stay."""
+    with journal.held(dvc_root):
+        found = look(dvc_root)
+        given_up = [
+            entry.record for entry in (*found.dead, *found.elsewhere) if entry.record.name in names
+        ]
+        for record in given_up:
+            journal.remove(record)
+        return given_up
+
+
+def recover_before(context: Context, directory: Path) -> None:
+    """Saves the dead runs of the project before a new run begins in `directory`.
+
+    Raises RepositoryError where that folder holds a run that cannot be saved: a new one would
+    overwrite it. Costs a look into one folder when there is nothing to recover.
+    """
+    if context.dvc_root is None:
+        return
+    for path in journal.read_all(context.dvc_root)[1]:
+        logger.warning(
+            "'%s' is no journal of a run that this version can read; it is kept. Remove it when "
+            "it is of no use.",
+            path,
+        )
+    for one in recover(context.dvc_root):
+        if one.commit is not None:
+            logger.info(
+                "The run '%s' had ended without being saved; it is now the experiment %s (%s).",
+                one.record.name,
+                one.commit[:7],
+                one.outcome.status.value,
+            )
+        elif one.record.dir == directory:
+            raise RepositoryError(
+                f"The run '{one.record.name}' in '{directory}' is not saved yet, and a new run "
+                f"there would overwrite it. Saving it failed: {one.error}. Mend that and run "
+                "`dvclive-dvc recover`, give it up by `dvclive-dvc recover --discard "
+                f"{one.record.name}`, or begin in another folder: "
+                f"Live(dir='{directory.name}-2')."
+            )
+        else:
+            logger.warning(
+                "The run '%s' in '%s' is still not saved: %s. When that is mended, run "
+                "`dvclive-dvc recover`.",
+                one.record.name,
+                one.record.dir,
+                one.error,
+            )
