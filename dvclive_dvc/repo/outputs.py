@@ -1,0 +1,508 @@
+"""Which paths the repository's stages and `.dvc` files own, and what follows for an artifact.
+
+Looked up from the path outwards, never by reading the whole repository:
+
+- dvc.yaml files: the one at the DVC root, those in the folders over the path and over the
+  working directory, and those that Git's index knows. DVC itself would walk the tree. One with
+  no `stages` in its text costs a read; the first that has some costs DVC's own parser.
+- `.dvc` files: `<name>.dvc` beside the path and beside each folder over it, and those lying in
+  the folders over it whose own name is not what they track (`wdir`, or a `path` changed by
+  hand). Inside the path only when it is a folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..backend import Mode
+from ..errors import ArtifactConflictError
+from ..layout import DVCYAML_NAME
+from ..notices import logger
+from ..yamltext import YamlProblem, load
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from ..layout import Layout
+    from .context import Context
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether an artifact is to be cached, and what to tell about it.
+
+    owner: the address of the stage that has the path as its output, or as part of one.
+    """
+
+    cache: bool
+    owner: str | None = None
+    warning: str | None = None
+    info: str | None = None
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """A path that a stage has as its output."""
+
+    path: Path
+    file: Path
+    stage: str
+
+
+# -- pure: paths by components -------------------------------------------------------------
+
+
+def relation(path: Path, other: Path) -> str | None:
+    """How `path` lies to `other`: "equal", "inside", "contains"; None when they are apart."""
+    if path == other:
+        return "equal"
+    if other in path.parents:
+        return "inside"
+    return "contains" if path in other.parents else None
+
+
+def _up_to(path: Path, top: Path) -> Iterator[Path]:
+    """`path` and the folders over it, down from nothing above `top`."""
+    for folder in (path, *path.parents):
+        if not folder.is_relative_to(top):
+            return
+        yield folder
+
+
+def outputs_of(stage: dict[str, Any], folder: Path) -> Iterator[Path]:
+    """The paths of a resolved stage's outputs; `folder` is that of its dvc.yaml."""
+    wdir = os.path.join(folder, stage.get("wdir") or "")  # noqa: PTH118 - normalised below
+    for section in ("outs", "metrics", "plots"):
+        for entry in stage.get(section) or ():
+            name = next(iter(entry)) if isinstance(entry, dict) else entry
+            if "://" not in name:
+                yield Path(os.path.normpath(os.path.join(wdir, name)))  # noqa: PTH118
+
+
+# -- which dvc.yaml files there are --------------------------------------------------------
+
+
+def tracked_dvcyamls(git_root: Path, git_dir: Path) -> list[Path]:
+    """The dvc.yaml files in Git's index.
+
+    Found in the index's bytes: 50,000 entries take about a millisecond that way. An index whose
+    paths do not stand in it whole (version 4, a split one) is read by `git`.
+    """
+    try:
+        data = (git_dir / "index").read_bytes()
+    except OSError:
+        return []
+    if data[4:8] not in (b"\0\0\0\2", b"\0\0\0\3") or b"link\0\0" in data:
+        names = _listed_by_git(git_root)
+    else:
+        names = list(_in_index(data))
+    return [git_root / os.fsdecode(name) for name in names]
+
+
+def _in_index(data: bytes) -> Iterator[bytes]:
+    wanted = DVCYAML_NAME.encode() + b"\0"
+    at = data.find(wanted)
+    while at >= 0:
+        end = at + len(wanted) - 1
+        for start in range(data.rfind(b"\0", 0, at) + 1, at + 1):
+            # A path follows its flags, whose low 12 bits are its length (gitformat-index);
+            # in version 3 two more bytes may stand between.
+            lengths = (data[start - 2 : start], data[start - 4 : start - 2])
+            if any(
+                int.from_bytes(two, "big") & 0xFFF == min(end - start, 0xFFF) for two in lengths
+            ):
+                if start == at or data[at - 1 : at] == b"/":
+                    yield data[start:end]
+                break
+        at = data.find(wanted, end)
+
+
+def _listed_by_git(git_root: Path) -> list[bytes]:
+    done = subprocess.run(
+        ["git", "ls-files", "-z", "--", f":(glob)**/{DVCYAML_NAME}"],
+        cwd=git_root,
+        capture_output=True,
+        check=False,
+    )
+    return [name for name in done.stdout.split(b"\0") if name]
+
+
+def _has_stages(file: Path) -> bool:
+    """Whether a dvc.yaml may have stages; a cheap look that misses none."""
+    try:
+        return re.search(rb"stages[\"']?\s*:", file.read_bytes()) is not None
+    except OSError:
+        return False
+
+
+def _in_this_project(file: Path, dvc_root: Path) -> bool:
+    """Whether no other DVC project lies between: DVC does not look into one inside another."""
+    return all(
+        folder == dvc_root or not (folder / ".dvc").is_dir()
+        for folder in _up_to(file.parent, dvc_root)
+    )
+
+
+# -- which paths .dvc files track ----------------------------------------------------------
+
+
+def _tracked_by(pointer: Path) -> list[Path]:
+    """The paths a `.dvc` file tracks; empty when it cannot be read as one."""
+    try:
+        document = load(pointer.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, YamlProblem):
+        return []
+    if not isinstance(document, dict) or not isinstance(document.get("outs"), list):
+        return []
+    names = [out.get("path") for out in document["outs"] if isinstance(out, dict)]
+    wdir = str(document.get("wdir") or "")
+    return [
+        Path(os.path.normpath(os.path.join(pointer.parent, wdir, name)))  # noqa: PTH118
+        for name in names
+        if isinstance(name, str) and "://" not in name
+    ]
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    """Every `.dvc` file in a folder and below it; symlinks are not followed."""
+    pending = [os.fspath(folder)]
+    while pending:
+        # What cannot be listed cannot be hashed either: whoever reads the data says so.
+        with contextlib.suppress(OSError), os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                elif entry.name.endswith(".dvc"):
+                    yield Path(entry.path)
+
+
+class _OddPointers:
+    """The `.dvc` files of one folder whose name is not what they track, read once each."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._seen: dict[str, list[Path]] = {}
+
+    def claims(self) -> Iterator[tuple[Path, Path]]:
+        """(path, the `.dvc` file that tracks it)."""
+        try:
+            names = set(os.listdir(self._folder))  # noqa: PTH208 - names, ten times faster
+        except OSError:
+            return
+        # `data.dvc` beside `data` is the rule. Where the data are not checked out, the line
+        # `/data` that `dvc add` wrote into .gitignore tells as much without opening the file.
+        odd = [n for n in names if n.endswith(".dvc") and n != ".dvc" and n[:-4] not in names]
+        if odd:
+            ignored = self._ignored()
+            odd = [name for name in odd if "/" + name[:-4] not in ignored]
+        for name in odd:
+            if name not in self._seen:
+                self._seen[name] = _tracked_by(self._folder / name)
+            for path in self._seen[name]:
+                yield path, self._folder / name
+
+    def _ignored(self) -> set[str]:
+        try:
+            return set((self._folder / ".gitignore").read_text(encoding="utf-8").splitlines())
+        except (OSError, UnicodeDecodeError):
+            return set()
+
+
+# -- the judge -----------------------------------------------------------------------------
+
+
+class Outputs:
+    """What the repository around a run already owns; asked before anything is cached.
+
+    Nothing is read before it is needed. A dvc.yaml is parsed once: its stages do not change
+    under a run.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._claims: dict[Path, list[_Claim]] = {}
+        self._from_git: list[Path] | None = None
+        self._pointers: dict[Path, _OddPointers] = {}
+
+    def judge(self, path: Path, own: Collection[Path]) -> Verdict:
+        """Whether the artifact at `path` may be cached, when this run tracked `own` before.
+
+        Raises errors.ArtifactConflictError where DVC would not bear both: the path contains an
+        output of a stage, lies in a folder that a `.dvc` file tracks, contains what one tracks,
+        or overlaps with another artifact of the run. Nothing was written then.
+        """
+        if self._context.dvc_root is None:
+            self._refuse_overlap(path, own)
+            return Verdict(cache=True)
+        path = _real(path)
+        self._refuse_overlap(path, own)
+        claims = self._stage_claims(path, everywhere=True)
+        owner = _owner(path, claims)
+        if owner is not None:
+            return self._owned_by_stage(path, owner)
+        for claim in claims:
+            if relation(path, claim.path) == "contains":
+                raise ArtifactConflictError(
+                    f"Artifact '{self._shown(path)}' contains '{self._shown(claim.path)}', an "
+                    f"output of {self._stage(claim)}: DVC does not track one inside the other. "
+                    "Log the rest of the folder by itself, or move the output out of it."
+                )
+        self._refuse_pointers(path)
+        return Verdict(cache=True, warning=self._how_to_declare(path))
+
+    def judge_run(self, layout: Layout) -> list[str]:
+        """What to warn of at the start: the run's folder or dvc.yaml inside a stage's output."""
+        found: dict[_Claim, list[str]] = {}
+        places = [(f"The run's folder '{self._shown(layout.root)}'", layout.root)]
+        if layout.dvcyaml_on:
+            places.append((f"its dvc.yaml '{self._shown(layout.dvcyaml)}'", layout.dvcyaml))
+        for name, path in places:
+            claim = _owner(path, self._stage_claims(path, everywhere=False))
+            if claim is not None:
+                found.setdefault(claim, []).append(name)
+        return [
+            f"{' and '.join(names)} {'lies' if len(names) == 1 else 'lie'} in "
+            f"'{self._shown(claim.path)}', an output of {self._stage(claim)}. DVC removes an output before the stage runs and reads no "
+            f"dvc.yaml inside one, so the run would not be found. Take "
+            f"'{self._from_wdir(claim)}' out of the outputs of '{claim.stage}'; what is worth "
+            "it can be named there file by file."
+            for claim, names in found.items()
+        ]
+
+    def covers(self, path: Path) -> str | None:
+        """The address of the stage, or the `.dvc` file, that the path belongs to."""
+        if self._context.dvc_root is None:
+            return None
+        path = _real(path)
+        claim = _owner(path, self._stage_claims(path, everywhere=True))
+        if claim is not None:
+            return self._address(claim)
+        for tracked, pointer in self._pointer_claims(path):
+            if relation(path, tracked) in _PART:
+                return pointer.relative_to(self._context.dvc_root).as_posix()
+        return None
+
+    # what stages own
+
+    def _stage_claims(self, path: Path, *, everywhere: bool) -> list[_Claim]:
+        root = self._context.dvc_root
+        if root is None:
+            return []
+        files = dict.fromkeys(
+            folder / DVCYAML_NAME
+            for start in (root, path, self._context.cwd)
+            for folder in _up_to(start, root)
+        )
+        if everywhere:
+            files.update(dict.fromkeys(self._known_to_git(root)))
+        self._read_stages([file for file in files if file not in self._claims], root)
+        return [claim for file in files for claim in self._claims[file]]
+
+    def _known_to_git(self, root: Path) -> list[Path]:
+        if self._from_git is None:
+            self._from_git = []
+            if self._context.git_root is not None and self._context.git_dir is not None:
+                found = tracked_dvcyamls(self._context.git_root, self._context.git_dir)
+                self._from_git = [file for file in found if file.is_relative_to(root)]
+        return self._from_git
+
+    def _read_stages(self, files: list[Path], root: Path) -> None:
+        self._claims.update({file: [] for file in files})
+        files = [file for file in files if _has_stages(file) and _in_this_project(file, root)]
+        if not files:
+            return
+        for file, claims, error in _parsed_by_dvc(files, root):
+            self._claims[file] = claims
+            if error is not None:
+                logger.warning(
+                    "DVC cannot read the stages of '%s' (%s): artifacts are not checked against "
+                    "all of their outputs. Run `dvc status` to see what is wrong there.",
+                    self._shown(file), error,
+                )  # fmt: skip
+
+    def _owned_by_stage(self, path: Path, claim: _Claim) -> Verdict:
+        address = self._address(claim)
+        pointer = path.with_name(path.name + ".dvc")
+        name, stage = self._shown(path), self._stage(claim)
+        what = (
+            f"'{name}' is an output of {stage}"
+            if path == claim.path
+            else f"'{name}' lies in '{self._shown(claim.path)}', an output of {stage}"
+        )
+        warning: str | None = None
+        if pointer.is_file():
+            warning = (
+                f"Artifact {what}, and '{self._shown(pointer)}' tracks it as well: DVC will not "
+                f"run the pipeline like that. Run `dvc remove {self._shown(pointer)}`."
+            )
+        elif self._context.mode not in _INSIDE:
+            warning = (
+                f"Artifact {what}, so it is described but not cached here. The pipeline does "
+                f"that when it runs the stage; `dvc commit {self._target(claim)}` does it now."
+            )
+        elif not self._runs(claim):
+            warning = (
+                f"Artifact {what}, but the stage '{self._context.stage}' is running: it is "
+                f"described, not cached. Let one stage write it: take it out of the outputs of "
+                f"'{claim.stage}' and name it in '{self._context.stage}', or write another path."
+            )
+        return Verdict(cache=False, owner=address, warning=warning)
+
+    def _how_to_declare(self, path: Path) -> str | None:
+        if self._context.mode not in _INSIDE:
+            return None
+        stage = f"the stage '{self._context.stage}'" if self._context.stage else "the running stage"
+        return (
+            f"Artifact '{self._shown(path)}' is cached by itself: {stage} does not have it as an "
+            f"output. Add `- {self._shown(path)}` to its `outs` in the dvc.yaml to have the "
+            f"pipeline do it, and run `dvc remove {self._shown(path)}.dvc` then."
+        )
+
+    def _runs(self, claim: _Claim) -> bool:
+        """Whether the running stage is the claim's. `DVC_STAGE` is as seen from where `dvc` ran.
+
+        So its file part is relative to a folder that is not known here (dvc.stage, `addressing`),
+        and is compared from its end; without one the file is a dvc.yaml in that folder.
+        """
+        file, _, name = (self._context.stage or "").rpartition(":")
+        if name != claim.stage:
+            return False
+        known = [part for part in Path(file).parts if part != ".."]
+        return not known or list(claim.file.parts[-len(known) :]) == known
+
+    # what .dvc files own
+
+    def _pointer_claims(self, path: Path) -> Iterator[tuple[Path, Path]]:
+        """(path, `.dvc` file) of what is tracked from the folders over `path`."""
+        root = self._context.dvc_root
+        assert root is not None  # noqa: S101 - for the type checker; the callers have asked
+        for part in _up_to(path, root):
+            pointer = part.with_name(part.name + ".dvc")
+            if part != root and pointer.is_file():
+                yield part, pointer
+        for folder in _up_to(path.parent, root):
+            yield from self._pointers.setdefault(folder, _OddPointers(folder)).claims()
+
+    def _refuse_pointers(self, path: Path) -> None:
+        mine = path.with_name(path.name + ".dvc")
+        for tracked, pointer in self._pointer_claims(path):
+            if pointer != mine:
+                self._refuse(path, relation(path, tracked), tracked, pointer)
+        if path.is_dir() and not path.is_symlink():
+            for pointer in _inside(path):
+                for tracked in _tracked_by(pointer):
+                    self._refuse(path, relation(path, tracked), tracked, pointer)
+
+    def _refuse(self, path: Path, how: str | None, tracked: Path, pointer: Path) -> None:
+        name, other, file = self._shown(path), self._shown(tracked), self._shown(pointer)
+        if how == "inside":
+            raise ArtifactConflictError(
+                f"Artifact '{name}' lies in '{other}', which '{file}' tracks. Run `dvc add "
+                f"{other}` to cache it together with its folder, or write it elsewhere."
+            )
+        if how == "equal":
+            raise ArtifactConflictError(
+                f"Artifact '{name}' is tracked by '{file}' already. Run `dvc commit {file}` to "
+                f"cache it as it is now, or `dvc remove {file}` to have it logged here."
+            )
+        if how == "contains":
+            raise ArtifactConflictError(
+                f"Artifact '{name}' contains '{other}', which '{file}' tracks: DVC does not track "
+                f"one inside the other. Run `dvc remove {file}`, or log the rest by itself."
+            )
+
+    def _refuse_overlap(self, path: Path, own: Collection[Path]) -> None:
+        for other in map(_real, own):
+            how = relation(path, other)
+            if how in ("inside", "contains"):
+                raise ArtifactConflictError(
+                    f"Artifact '{self._shown(path)}' {_VERB[how]} '{self._shown(other)}', which "
+                    "this run logged as an artifact: DVC does not track one inside the other. "
+                    "Log the folder alone, or its files one by one."
+                )
+
+    # for people
+
+    def _shown(self, path: Path) -> str:
+        """A path as one would type it in the working directory."""
+        return Path(os.path.relpath(path, self._context.cwd)).as_posix()
+
+    def _stage(self, claim: _Claim) -> str:
+        return f"the stage '{claim.stage}' in '{self._shown(claim.file)}'"
+
+    def _target(self, claim: _Claim) -> str:
+        file = self._shown(claim.file)
+        return claim.stage if file == DVCYAML_NAME else f"{file}:{claim.stage}"
+
+    def _address(self, claim: _Claim) -> str:
+        assert self._context.dvc_root is not None  # noqa: S101 - there is a claim
+        file = claim.file.relative_to(self._context.dvc_root).as_posix()
+        return claim.stage if file == DVCYAML_NAME else f"{file}:{claim.stage}"
+
+    def _from_wdir(self, claim: _Claim) -> str:
+        return Path(os.path.relpath(claim.path, claim.file.parent)).as_posix()
+
+
+_PART = ("equal", "inside")
+_VERB = {"inside": "lies in", "contains": "contains"}
+_INSIDE = (Mode.REPRO, Mode.EXP_RUN)
+
+
+def _owner(path: Path, claims: Collection[_Claim]) -> _Claim | None:
+    """The claim that `path` is, or lies in."""
+    over = {path, *path.parents}
+    return next((claim for claim in claims if claim.path in over), None)
+
+
+def _real(path: Path) -> Path:
+    """Absolute, the symlinks of the parents resolved; a path that is a symlink stays itself."""
+    return Path(os.path.realpath(path.parent)) / path.name
+
+
+def _parsed_by_dvc(
+    files: list[Path], root: Path
+) -> Iterator[tuple[Path, list[_Claim], Exception | None]]:
+    """The outputs of every stage of each file, and what one of its stages stumbled over.
+
+    Templates, `foreach` and `matrix` are resolved by DVC's resolver rather than through its
+    stages: those also read dvc.lock, which takes seconds in a large pipeline and says nothing
+    about paths.
+    """
+    from dvc.repo import Repo
+
+    repo = Repo(os.fspath(root))
+    try:
+        for file in files:
+            claims: list[_Claim] = []
+            error = _resolve(repo, file, claims)
+            yield file, claims, error
+    finally:
+        repo.close()
+
+
+def _resolve(repo: Any, file: Path, claims: list[_Claim]) -> Exception | None:
+    from dvc.parsing import DataResolver
+    from dvc.schema import COMPILED_MULTI_STAGE_SCHEMA
+    from dvc.utils.strictyaml import load as load_strictly
+
+    failure: Exception | None = None
+    try:
+        document, _ = load_strictly(os.fspath(file), COMPILED_MULTI_STAGE_SCHEMA, repo.fs)
+        resolver = DataResolver(repo, os.fspath(file.parent), document)
+        names = list(resolver.get_keys())
+    except Exception as error:  # noqa: BLE001 - DVC and its libraries raise all kinds
+        return error
+    for name in names:
+        try:
+            stage = resolver.resolve_one(name)[name]
+        except Exception as error:  # noqa: BLE001, PERF203 - the other stages still count
+            failure = error
+        else:
+            claims += [_Claim(path, file, name) for path in outputs_of(stage, file.parent)]
+    return failure
