@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from . import ending, files
 from . import report as reports
 from .backend import Artifact, Backend, Entries, Outcome, Plot, Request
-from .errors import ArtifactError, InvalidDataTypeError, RunInProgressError
+from .errors import ArtifactError, CallerError, InvalidDataTypeError, RunInProgressError
 from .layout import Layout
 from .logs import artifacts, descriptions, images, metrics, plots, remains, sklearn, summary
 from .logs import params as parameters
@@ -110,7 +110,7 @@ class Live:
         self._outcome: Outcome | None = None
         self._inside_with = False
         self._monitor: SystemMonitor | None = None
-        self._names: set[str] = set()
+        self._names = metrics.Names()
 
         request = Request(
             save=save_dvc_exp,
@@ -123,7 +123,8 @@ class Live:
         if self._muted:
             logger.info(
                 "%s=%d: this process of a distributed job logs and saves nothing; process 0 does.",
-                settings.rank_from, settings.rank,
+                settings.rank_from,
+                settings.rank,
             )
         remains.check_dir(self._layout)
         self._end_former()
@@ -160,6 +161,7 @@ class Live:
                 return
             former = remains.load(self._layout)
             self.summary = former.summary
+            self._names.reserve(former.summary)
             self._step = former.next_step
             self._params = former.params
             self._plots = {plot.path: plot for plot in former.plots}
@@ -251,11 +253,10 @@ class Live:
             InvalidDataTypeError: `val` is no single value.
             InvalidNameError: `name` cannot be a metric's.
         """
-        if type(name) is not str or name not in self._names:
-            name = metrics.checked_name(name)
-            self._names.add(name)
         value, cell = metrics.to_scalar(name, val)
         with self._lock:
+            if type(name) is not str or name not in self._names:
+                name = self._new_name(name, plot=plot, timestamp=timestamp)
             summary.put(self.summary, name, value)
             if self._muted:
                 return
@@ -263,6 +264,15 @@ class Live:
                 self._metrics.append(name, self._step or 0, cell, timestamp=timestamp)
             else:
                 self._write_summary()
+
+    def _new_name(self, name: Any, *, plot: bool, timestamp: bool) -> str:
+        """The name of a metric that was not logged before, once nothing speaks against it."""
+        text = self._names.checked(name)
+        summary.check(self.summary, text)
+        if plot and not self._muted:
+            self._metrics.prepare(text, timestamp=timestamp)
+        self._names.add(text)
+        return text
 
     def log_param(self, name: str, val: Any) -> None:
         """Logs one parameter; see `log_params`."""
@@ -354,8 +364,16 @@ class Live:
             **kwargs: go to scikit-learn's function.
         """
         curve = sklearn.computed(
-            self._layout, kind, labels, predictions, name, title, x_label, y_label,
-            normalized=normalized, **kwargs,
+            self._layout,
+            kind,
+            labels,
+            predictions,
+            name,
+            title,
+            x_label,
+            y_label,
+            normalized=normalized,
+            **kwargs,
         )
         self._keep_plot(curve)
 
@@ -402,7 +420,13 @@ class Live:
             return
         with self._lock:
             if copy:
-                target = artifacts.copy_into(self._layout, target, self._copies)
+                try:
+                    target = artifacts.copy_into(self._layout, target, self._copies)
+                except CallerError:
+                    raise
+                except OSError as error:
+                    self._losses.note(self._layout.artifacts_dir / target.name, error)
+                    return
             self._backend.track(target, cache=cache)
             if entry is not None:
                 key, artifact = entry
@@ -455,6 +479,8 @@ class Live:
 
     def make_report(self) -> None:
         """Draws the report anew."""
+        if self._muted:
+            return
         with self._lock:
             self._reporter.build(self._facts())
 

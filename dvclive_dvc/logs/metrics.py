@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
@@ -22,19 +23,55 @@ if TYPE_CHECKING:
 _MAX_OPEN = 200
 _APPEND = os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0)
 _ALLOWED = "int, float, str, bool, Decimal, NumPy scalars, tensors of one element"
-# A cell is one line without tabs: DVC reads the rows with Python's csv module.
-_ONE_LINE = str.maketrans({"\t": " ", "\n": " ", "\r": " "})
+# A cell is one line without tabs: DVC reads the rows with Python's csv module, others split the
+# text by str.splitlines(), which takes all of these for the end of a line.
+_ONE_LINE = dict.fromkeys(map(ord, "\0\t\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"), " ")
 
 
-def checked_name(name: Any) -> str:
-    """The metric's name, normalised; raises InvalidNameError where it cannot be one."""
-    text = checked(name, "metric")
-    if text == "step":
-        raise InvalidNameError(
-            "A metric cannot be called 'step': metrics.json keeps the run's step under that name. "
-            "Set `live.step`, or call the metric something like 'train_step'."
-        )
-    return text
+class Names:
+    """The metrics' names of one run: which are known, and which cannot stand beside them."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+        self._dotted: dict[str, str] = {}
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._known
+
+    def checked(self, name: Any) -> str:
+        """A new name, normalised.
+
+        Raises InvalidNameError where it cannot be a metric's, or would be shown as another: DVC
+        joins the parts of a name by dots, and `dvc exp show` fails for the whole repository
+        when two become one (dvc.utils.flatten).
+        """
+        text = checked(name, "metric")
+        if text.partition("/")[0] == "step":
+            raise InvalidNameError(
+                f"A metric cannot be called {text!r}: metrics.json keeps the run's step under "
+                "'step'. Set `live.step`, or call the metric something like 'train_step'."
+            )
+        other = self._dotted.get(text.replace("/", "."), text)
+        if other != text:
+            raise InvalidNameError(
+                f"Metric {text!r} cannot stand beside metric {other!r}: DVC shows both under one "
+                "name, because it joins the parts of a name by dots. Rename one of them."
+            )
+        return text
+
+    def add(self, name: str) -> None:
+        """Makes a checked name a known one."""
+        self._known.add(name)
+        self._dotted[name.replace("/", ".")] = name
+
+    def reserve(self, summary: dict[str, Any], above: str = "") -> None:
+        """Keeps the names that an earlier run's summary has."""
+        for key, value in summary.items():
+            if isinstance(value, dict):
+                self.reserve(value, f"{above}{key}/")
+            else:
+                name = f"{above}{key}"
+                self._dotted[name.replace("/", ".")] = name
 
 
 def to_scalar(name: str, value: Any) -> tuple[Any, str]:
@@ -46,32 +83,61 @@ def to_scalar(name: str, value: Any) -> tuple[Any, str]:
     if kind is float:
         text = repr(value)
         return (value if math.isfinite(value) else text), text
-    if kind is int or kind is bool:
+    if kind is bool:
         return value, str(value)
+    if kind is int:
+        try:
+            return value, str(value)
+        except ValueError as error:  # more digits than Python, and so DVC, reads back
+            raise InvalidDataTypeError(name, kind, _ALLOWED) from error
     if kind is str:
-        return value, value.translate(_ONE_LINE)
+        return _text(value)
     for base in (bool, int, float, str):
         if isinstance(value, base) and not hasattr(value, "item"):
             return to_scalar(name, base(value))
     return _by_item(name, value)
 
 
+def _text(value: str) -> tuple[str, str]:
+    if not value.isascii():
+        # A lone surrogate is no Unicode: neither DVC nor a JSON parser would read the file.
+        value = value.encode("utf-8", "backslashreplace").decode()
+    cell = value.translate(_ONE_LINE)
+    # csv takes a quote in front for the start of a field that may go on over many lines.
+    return value, quoted(cell) if cell.startswith('"') else cell
+
+
+def quoted(cell: str) -> str:
+    """The cell as csv reads it back, whatever it starts with."""
+    doubled = cell.replace('"', '""')
+    return f'"{doubled}"'
+
+
 def _by_item(name: str, value: Any) -> tuple[Any, str]:
-    # NumPy, torch, jax and tensorflow scalars all have `.item()`: none is imported for it.
     if type(value).__name__ == "Decimal":
         return to_scalar(name, float(value))
-    item = getattr(value, "item", None)
-    try:
-        plain = item() if callable(item) else None
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InvalidDataTypeError(name, type(value), _ALLOWED) from error
+    plain = _item(name, value)
     if not isinstance(plain, (bool, int, float, str)):
         raise InvalidDataTypeError(name, type(value), _ALLOWED)
     kept, cell = to_scalar(name, plain)
     # str() of a NumPy scalar is its shortest form: float32(0.1) is 0.1, not 0.10000000149.
-    if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0:
+    if isinstance(plain, float) and type(value).__module__ == "numpy" and not value.ndim:
         cell = str(value)
     return kept, cell
+
+
+def _item(name: str, value: Any) -> Any:
+    """The one element of a scalar; NumPy's, torch's, jax's or tensorflow's, none imported."""
+    try:
+        if callable(getattr(value, "item", None)):
+            plain = value.item()
+            # NumPy's longest floats and integers have no Python type to become.
+            return float(plain) if type(plain) is type(value) else plain
+        if callable(getattr(value, "numpy", None)):  # tensorflow
+            return value.numpy().item()
+    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+        raise InvalidDataTypeError(name, type(value), _ALLOWED) from error
+    return None
 
 
 class _Series:
@@ -101,10 +167,7 @@ class MetricWriter:
         return self.resumed or bool(self._series)
 
     def append(self, name: str, step: int, cell: str, *, timestamp: bool) -> None:
-        """Adds one row. A write that fails is forgiven and leaves only whole lines behind.
-
-        Raises InvalidNameError where the file system takes `name` for that of another metric.
-        """
+        """Adds one row. A write that fails is forgiven and leaves only whole lines behind."""
         series = self._open.get(name)
         if series is None:
             try:
@@ -117,7 +180,7 @@ class MetricWriter:
         else:
             line = f"{step}\t{cell}\n"
         try:
-            _write_whole(series.fd, line.encode("utf-8", "surrogatepass"))
+            _write_whole(series.fd, line.encode())
         except OSError as error:
             self._losses.note(series.path, error)
 
@@ -138,6 +201,15 @@ class MetricWriter:
         self._series[name] = series
         self._open[name] = series
         return series
+
+    def prepare(self, name: str, *, timestamp: bool) -> None:
+        """Makes a new metric's file; trouble of the disk shows when its first row is written.
+
+        Raises InvalidNameError where the file system takes `name` for that of another metric.
+        """
+        if name not in self._open:
+            with contextlib.suppress(OSError):
+                self._opened(name, timestamp=timestamp)
 
     def close(self) -> None:
         """Closes the files; a later `append` opens them again."""
@@ -167,8 +239,10 @@ def _create(series: _Series, name: str) -> int:
             return fd
     column = name.rpartition("/")[2]
     columns = ["timestamp", "step"] if series.timestamp else ["step"]
-    columns.append("value" if column in columns else column)
-    _write_whole(fd, ("\t".join(columns) + "\n").encode("utf-8", "surrogatepass"))
+    if column in columns:
+        column = "value"
+    columns.append(quoted(column) if column.startswith('"') else column)
+    _write_whole(fd, ("\t".join(columns) + "\n").encode())
     return fd
 
 

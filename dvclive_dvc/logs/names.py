@@ -7,8 +7,8 @@ from typing import Any
 
 from ..errors import InvalidDataTypeError, InvalidNameError
 
-# A tab or newline would break the .tsv's header, NUL no file system takes.
-_FORBIDDEN = frozenset(chr(code) for code in (*range(32), 127))
+# A tab or the end of a line would break the .tsv's header, NUL no file system takes.
+_FORBIDDEN = frozenset(map(chr, (*range(32), 127, 0x85, 0x2028, 0x2029)))
 _MAX_PART = 200
 
 
@@ -22,6 +22,9 @@ def checked(name: Any, what: str) -> str:
     if not isinstance(name, (str, os.PathLike)):
         raise InvalidDataTypeError(name, type(name), f"a string as the {what}'s name")
     text = os.fspath(name)
+    if isinstance(text, bytes):
+        raise InvalidDataTypeError(name, bytes, f"a string as the {what}'s name")
+    text = str(text)
     if os.sep != "/":
         text = text.replace(os.sep, "/")
     problem = _problem(text)
@@ -39,6 +42,10 @@ def _problem(text: str) -> str | None:  # noqa: PLR0911 - one line a fault
     bad = sorted(set(text) & _FORBIDDEN)
     if bad:
         return f"holds the control character {bad[0]!r}"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "holds a lone surrogate, which is no Unicode"
     if text.startswith("/") or (len(text) > 1 and text[1] == ":" and os.name == "nt"):
         return "is absolute, so it leaves the run's folder"
     for part in text.split("/"):
@@ -46,6 +53,6 @@ def _problem(text: str) -> str | None:  # noqa: PLR0911 - one line a fault
             return "has an empty part"
         if part in {".", ".."}:
             return f"has the part {part!r}, which may leave the run's folder"
-        if len(part.encode("utf-8", "surrogatepass")) > _MAX_PART:
+        if len(part.encode()) > _MAX_PART:
             return f"has a part of more than {_MAX_PART} bytes, longer than file systems take"
     return None

@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from .. import files
-from ..errors import InvalidNameError
+from ..errors import InvalidDataTypeError, InvalidNameError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,29 +22,32 @@ def put(summary: dict[str, Any], name: str, value: Any) -> None:
     Raises InvalidNameError, with the summary unchanged, where a part of the name is a metric
     itself: `a` and `a/b` cannot both be read from one JSON document.
     """
-    if "/" not in name:
-        if isinstance(summary.get(name), dict):
-            raise _clash(name, f"{name}/{next(iter(summary[name]), '')}")
-        summary[name] = value
-        return
-    *folders, last = name.split("/")
+    parts = name.split("/")
+    node, depth = _deepest(summary, name, parts)
+    for part in parts[depth:-1]:
+        node[part] = node = {}
+    node[parts[-1]] = value
+
+
+def check(summary: dict[str, Any], name: str) -> None:
+    """Raises as `put` would, and changes nothing."""
+    _deepest(summary, name, name.split("/"))
+
+
+def _deepest(summary: dict[str, Any], name: str, parts: list[str]) -> tuple[dict[str, Any], int]:
+    """The innermost group on the way to `name` that is there already, and how deep it lies."""
     node = summary
-    depth = 0
-    for depth, part in enumerate(folders):
-        child = node.get(part)
+    for depth in range(len(parts) - 1):
+        child = node.get(parts[depth])
         if child is None:
-            break
+            return node, depth
         if not isinstance(child, dict):
-            raise _clash(name, "/".join(folders[: depth + 1]))
+            raise _clash(name, "/".join(parts[: depth + 1]))
         node = child
-    else:
-        if isinstance(node.get(last), dict):
-            raise _clash(name, f"{name}/{next(iter(node[last]), '')}")
-        node[last] = value
-        return
-    for part in folders[depth:]:
-        node = node.setdefault(part, {})
-    node[last] = value
+    there = node.get(parts[-1])
+    if isinstance(there, dict):
+        raise _clash(name, f"{name}/{next(iter(there), '')}")
+    return node, len(parts) - 1
 
 
 def has(summary: dict[str, Any], name: str) -> bool:
@@ -73,11 +76,19 @@ def plain(value: Any) -> Any:
 
 
 def write(path: Path, summary: dict[str, Any]) -> None:
-    """Replaces metrics.json; values the user put in by hand are made plain on the way."""
+    """Replaces metrics.json; values the user put in by hand are made plain on the way.
+
+    Raises InvalidDataTypeError where those values contain themselves.
+    """
     try:
         data = files.dump_json(summary)
-    except (TypeError, ValueError):
-        data = files.dump_json(_cleaned(summary))
+    except (TypeError, ValueError, RecursionError):
+        try:
+            data = files.dump_json(_cleaned(summary))
+        except RecursionError as error:
+            raise InvalidDataTypeError(
+                "summary", type(summary), "values that do not contain themselves"
+            ) from error
     files.replace(path, data)
 
 
