@@ -94,7 +94,7 @@ class Live:
         self._cache_images = cache_images
         # A process that must not write: a further rank of one job, or a forked child.
         self._muted = settings.rank > 0
-        self._lock = threading.RLock()
+        self._lock = ending.Section()
         self._losses = Losses()
         self._started = datetime.datetime.now(datetime.timezone.utc)
         self._thread = threading.get_ident()
@@ -589,7 +589,7 @@ def _mute_in_child() -> None:
     for live in _watched:
         live._muted = True  # noqa: SLF001 - its own module
         # The lock may have been held by a thread that does not exist in the child.
-        live._lock = threading.RLock()  # noqa: SLF001 - its own module
+        live._lock = ending.Section()  # noqa: SLF001 - its own module
 
 
 if hasattr(os, "register_at_fork"):
