@@ -422,7 +422,7 @@ class Live:
             if copy:
                 try:
                     target = artifacts.copy_into(self._layout, target, self._copies)
-                except CallerError:
+                except ArtifactError:
                     raise
                 except OSError as error:
                     self._losses.note(self._layout.artifacts_dir / target.name, error)
