@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import sqlite3
 import stat
 import sys
@@ -31,6 +32,13 @@ _STATE_VERSION = 1
 _BATCH = 999
 # dvc/ignore.py, DvcIgnoreFilter: the folders that DVC never looks into.
 _NEVER_DATA = {".git", ".hg", ".dvc"}
+# A `.dvc` file as DVC writes it for one path with a plain name. Thousands of them are read at
+# the end of a run, and this takes a fraction of what a parser does; all others are parsed.
+_USUAL = re.compile(
+    rb"outs:\n- md5: (?P<md5>[0-9a-f]{32}(?:\.dir)?)\n  size: \d+\n(?:  nfiles: \d+\n)?"
+    rb"(?:  isexec: true\n)?  hash: md5\n  path: (?P<path>[A-Za-z_][\w-]*(?:\.[\w-]+)*)\n",
+    re.ASCII,
+)
 
 
 class Hashed(Protocol):
@@ -69,11 +77,11 @@ class Committed:
     """What saving must know of the data.
 
     overrides: the pointers' new texts, by their paths relative to the Git root.
-    covered:   every path in DVC's cache, whose bytes Git must not get.
+    covered:   every path (absolute) that DVC keeps, whose bytes Git must not get.
     """
 
     overrides: Mapping[str, bytes] = field(default_factory=dict)
-    covered: frozenset[Path] = frozenset()
+    covered: frozenset[str] = frozenset()
 
 
 def committed(record: Record, store: Callable[[Path], Hashed]) -> Committed:
@@ -85,7 +93,7 @@ def committed(record: Record, store: Callable[[Path], Hashed]) -> Committed:
     imported for that.
     """
     outputs = list(outputs_of(record))
-    covered = frozenset(Path(output.path) for output in outputs)
+    covered = frozenset(output.path for output in outputs)
     if not record.commit_data:
         return Committed({}, covered)
     new: dict[str, list[tuple[Output, Hashed]]] = {}
@@ -122,11 +130,15 @@ def outputs_of(record: Record) -> Iterator[Output]:
     prefix = "" if inside == "." else inside + "/"
     names = named_like(git, f"{prefix}*.dvc", f"{prefix}*dvc.lock")
     own = (os.path.relpath(path, record.git_root) for path in record.pointers)
+    foreign: dict[str, bool] = {}
     for name in dict.fromkeys((*names, *(one for one in own if one.endswith(".dvc")))):
         base = name.rpartition("/")[2]
         if base != "dvc.lock" and (not base.endswith(".dvc") or base == ".dvc"):
             continue
-        if _in_nested_project(record, name):
+        folder = name.rpartition("/")[0]
+        if folder not in foreign:
+            foreign[folder] = _in_nested_project(record, record.git_root / folder)
+        if foreign[folder]:
             continue
         try:
             yield from _outputs_in(record.git_root, name)
@@ -139,8 +151,7 @@ def outputs_of(record: Record) -> Iterator[Output]:
             )
 
 
-def _in_nested_project(record: Record, name: str) -> bool:
-    folder = (record.git_root / name).parent
+def _in_nested_project(record: Record, folder: Path) -> bool:
     while folder != record.dvc_root and folder.is_relative_to(record.dvc_root):
         if (folder / ".dvc").is_dir():
             return True
@@ -149,9 +160,16 @@ def _in_nested_project(record: Record, name: str) -> bool:
 
 
 def _outputs_in(root: Path, name: str) -> Iterator[Output]:
-    path = os.path.join(root, name)  # noqa: PTH118 - one a pointer, thousands of them
-    folder = os.path.dirname(path)  # noqa: PTH120
-    document = _load_yaml(path)
+    path = f"{root}/{name}"
+    folder = path.rpartition("/")[0]
+    with open(path, "rb") as file:  # noqa: PTH123 - one a pointer, thousands of them
+        data = file.read()
+    usual = _USUAL.fullmatch(data)
+    if usual:
+        md5, own = usual["md5"].decode("ascii"), usual["path"].decode("ascii")
+        yield Output(f"{folder}/{own}", name, ("outs", 0), md5, "md5")
+        return
+    document = _load_yaml(data)
     if name.endswith("dvc.lock"):
         yield from _outputs_in_lock(folder, name, document)
         return
@@ -164,7 +182,7 @@ def _outputs_in(root: Path, name: str) -> Iterator[Output]:
 
 def _outputs_in_lock(folder: str, name: str, document: Any) -> Iterator[Output]:
     stages = document.get("stages") or {}
-    dvcyaml = _load_yaml(os.path.join(folder, "dvc.yaml"))  # noqa: PTH118
+    dvcyaml = _load_yaml(Path(folder, "dvc.yaml").read_bytes())
     definitions = dvcyaml.get("stages") or {}
     for stage, locked in stages.items():
         definition = definitions.get(stage) or definitions.get(stage.partition("@")[0]) or {}
@@ -206,12 +224,10 @@ def _output(base: str, name: str, where: tuple[str | int, ...], out: Any) -> Out
     )
 
 
-def _load_yaml(path: str) -> Any:
+def _load_yaml(data: bytes) -> Any:
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    with open(path, "rb") as file:  # noqa: PTH123 - one a pointer, thousands of them
-        data = file.read()
     try:
         document = yaml.load(data, loader)  # noqa: S506 - both are safe loaders
     except yaml.YAMLError as error:
@@ -276,7 +292,15 @@ def _differing(outputs: list[Output], dvc_root: Path) -> list[Output]:
     from dvc_data.hashfile.build import build
 
     found = []
-    with contextlib.closing(Repo(str(dvc_root))) as repo:
+    try:
+        project = Repo(str(dvc_root))
+    except Exception as error:  # noqa: BLE001 - a broken project must not cost the run
+        logger.warning(
+            "DVC cannot open the project '%s', so changes of its data are not in the experiment: "
+            "%s", dvc_root, error,
+        )
+        return []
+    with contextlib.closing(project) as repo:
         for output in _with_progress(outputs, "Hashing data"):
             odb = repo.cache.legacy if output.algorithm == "md5-dos2unix" else repo.cache.local
             try:

@@ -115,7 +115,7 @@ def save(
     record: Record,
     outcome: Outcome,
     overrides: Mapping[str, bytes] | None = None,
-    covered: Collection[Path] = (),
+    covered: Collection[str] = (),
 ) -> str:
     """Saves the run as an experiment and returns its commit's full hash.
 
@@ -156,7 +156,7 @@ def _tree(
     record: Record,
     status: Status,
     overrides: Mapping[str, bytes],
-    covered: Collection[Path],
+    covered: Collection[str],
 ) -> bytes:
     # What is not tracked is read while `git status` looks at what is.
     blobs = Blobs(git)
@@ -207,7 +207,7 @@ def _sources(
         yield path, then
 
 
-def _own_files(record: Record, covered: Collection[Path]) -> Iterator[bytes]:
+def _own_files(record: Record, covered: Collection[str]) -> Iterator[bytes]:
     """Paths, relative to the Git root, of what the run wrote and what the user included."""
     root = os.fsencode(record.git_root)
     seen: set[bytes] = set()

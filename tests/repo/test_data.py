@@ -1,0 +1,228 @@
+"""DVC-tracked data that changed: found by a stat each, cached, and pointed to by the experiment."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import dvc.api
+import pytest
+from dvc.repo import Repo
+from saved_runs import record_of, write_run
+from situations import dvc_inside
+
+from dvclive_dvc.backend import Outcome
+from dvclive_dvc.repo import data, dvcconfig, experiments
+from dvclive_dvc.repo.cache import ArtifactCache
+
+
+def store_of(record):
+    cache = ArtifactCache(record.dvc_root, record.git_root)
+    return cache.hash_into_cache
+
+
+def refuse(path):
+    raise AssertionError(f"'{path}' was hashed though it is unchanged")
+
+
+def commit(record):
+    return data.committed(record, store_of(record))
+
+
+def test_a_changed_file_is_cached_and_only_the_experiment_points_to_it(repos):
+    repo = repos.make("git_and_dvc")
+    repo.write("model.pt", "old weights")
+    dvc_inside("add", "-q", "model.pt")
+    repo.commit()
+    repo.write("model.pt", "new weights")
+    record = record_of(repo)
+    write_run(record.dir)
+    before = repo.state()
+
+    found = commit(record)
+    sha = experiments.save(record, Outcome(), found.overrides, found.covered)
+
+    assert repo.state() == before, "the user's own pointer stays as it is"
+    assert list(found.overrides) == ["model.pt.dvc"]
+    assert dvc.api.read("model.pt", repo=str(repo.root), rev=sha) == "new weights"
+    assert dvc.api.read("model.pt", repo=str(repo.root), rev="HEAD") == "old weights"
+
+
+def test_a_changed_folder_is_cached_whole(repos):
+    repo = repos.make("dataset")
+    repo.write("data/raw/part-4.csv", "4,four\n")
+    (repo.root / "data" / "labels.csv").unlink()
+    record = record_of(repo)
+
+    found = commit(record)
+    sha = experiments.save(record, Outcome(), found.overrides, found.covered)
+
+    with contextlib.closing(Repo(str(repo.root))) as project:
+        listing = project.ls(str(repo.root), "data", rev=sha, recursive=True)
+    assert sorted(entry["path"] for entry in listing) == [
+        "raw/part-1.csv", "raw/part-2.csv", "raw/part-3.csv", "raw/part-4.csv",
+    ]  # fmt: skip
+
+
+def test_a_changed_output_of_a_stage_is_pointed_to_by_the_experiments_dvc_lock(repos):
+    repo = repos.make("pipeline")
+    (repo.root / "model.pt").unlink()  # DVC may have linked it
+    repo.write("model.pt", "trained by hand")
+    record = record_of(repo)
+    found = commit(record)
+    sha = experiments.save(record, Outcome(), found.overrides, found.covered)
+    assert list(found.overrides) == ["dvc.lock"]
+    assert dvc.api.read("model.pt", repo=str(repo.root), rev=sha) == "trained by hand"
+    old = repo.git("show", "HEAD:dvc.lock").splitlines()
+    new = repo.git("show", f"{sha}:dvc.lock").splitlines()
+    assert len(old) == len(new)
+    changed = [line for line in new if line not in old]
+    assert len(changed) <= 2, f"only the output's hash and size may differ: {changed}"
+
+
+@pytest.mark.parametrize("shape", ["dataset", "pipeline"])
+def test_unchanged_data_is_not_hashed(repos, shape):
+    repo = repos.make(shape)
+    dvc_inside("status", "-q")  # DVC's state learns the copy's files
+    record = record_of(repo)
+    found = data.committed(record, refuse)
+    assert found.overrides == {}
+    assert found.covered, "the outputs are known all the same"
+
+
+def test_dvc_is_not_imported_where_nothing_changed(repos):
+    repo = repos.make("dataset")
+    dvc_inside("status", "-q")
+    program = (
+        "import sys; from pathlib import Path; from dvclive_dvc.repo import data\n"
+        "outs = [data.Output(str(Path('data').resolve()), 'data.dvc', ('outs', 0), "
+        "sys.argv[1], 'md5')]\n"
+        "print(len(data.changed(outs, Path.cwd())), 'dvc' in sys.modules)"
+    )
+    md5 = next(x.split()[-1] for x in Path("data.dvc").read_text().splitlines() if "md5:" in x)
+    done = subprocess.run(
+        [sys.executable, "-c", program, md5], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["0", "False"]
+
+
+def test_what_dvcs_state_does_not_know_is_hashed_once_and_remembered(repos):
+    repo = repos.make("dataset")
+    shutil.rmtree(os.environ["DVC_SITE_CACHE_DIR"], ignore_errors=True)
+    outputs = list(data.outputs_of(record_of(repo)))
+    assert data._folder_hash(data._State(repo.root), outputs[0]) is None
+    assert data.changed(outputs, repo.root) == []
+    assert data._folder_hash(data._State(repo.root), outputs[0]) == outputs[0].md5
+
+
+def test_the_state_is_read_as_dvc_itself_reads_it(repos):
+    repo = repos.make("dataset")
+    dvc_inside("status", "-q")
+    files = {str(path): path.stat() for path in (repo.root / "data").rglob("*.csv")}
+    ours = data._State(repo.root).hashes(files)
+    with contextlib.closing(Repo(str(repo.root))) as project:
+        assert dvcconfig.state_folder(repo.root) == Path(project.site_cache_dir)
+        for path in files:
+            _, theirs = project.state.get(path, project.fs)
+            assert ours[path] == (theirs.name, theirs.value)
+        assert len(ours) == 4
+
+
+def test_a_touched_file_is_no_change(repos):
+    repo = repos.make("dataset")
+    dvc_inside("status", "-q")
+    os.utime(repo.root / "data" / "labels.csv", ns=(1, 1))
+    assert data.committed(record_of(repo), refuse).overrides == {}
+
+
+def test_missing_data_costs_nothing(repos, caplog):
+    repo = repos.make("dataset")
+    shutil.rmtree(repo.root / "data")
+    shutil.rmtree(repo.root / ".dvc" / "cache")
+    record = record_of(repo)
+    write_run(record.dir)
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        found = data.committed(record, refuse)
+        experiments.save(record, Outcome(), found.overrides, found.covered)
+    assert repo.experiments()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("corner/broken.dvc", "outs: [\n"),
+        ("corner/odd.dvc", "outs:\n- 3\n"),
+        ("corner/list.dvc", "- a\n- b\n"),
+        ("corner/dvc.lock", "stages:\n  a: [1\n"),
+    ],
+)
+def test_a_broken_pointer_in_a_corner_is_named_and_the_rest_is_saved(repos, caplog, name, text):
+    repo = repos.make("dataset")
+    repo.write(name, text)
+    repo.write("corner/dvc.yaml", "stages:\n  a:\n    cmd: true\n")
+    repo.commit()
+    repo.write("data/labels.csv", "changed\n")
+    record = record_of(repo)
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        found = commit(record)
+        experiments.save(record, Outcome(), found.overrides, found.covered)
+    assert list(found.overrides) == ["data.dvc"]
+    assert repo.experiments()
+    if "list" not in name:
+        assert name in caplog.text
+
+
+def test_data_stays_as_it_is_when_it_is_not_to_be_committed(repos):
+    repo = repos.make("dataset")
+    repo.write("data/labels.csv", "changed\n")
+    record = record_of(repo, commit_data=False)
+    found = data.committed(record, refuse)
+    assert found.overrides == {}
+    assert found.covered == {str(repo.root / "data")}
+
+
+def test_another_project_in_the_same_repository_is_left_alone(repos):
+    repo = repos.make("several_dvc_projects")
+    for project in ("one", "two"):
+        (repo.root / project / "big.bin").write_text("old")
+        dvc_inside("add", "-q", "big.bin", cwd=repo.root / project)
+    repo.commit()
+    for project in ("one", "two"):
+        (repo.root / project / "big.bin").write_text("new")
+    record = record_of(repo)
+    assert list(commit(record).overrides) == ["one/big.bin.dvc"]
+
+
+def test_an_output_inside_the_runs_folder_stays_out_of_git(repos):
+    repo = repos.make("git_and_dvc")
+    record = record_of(repo)
+    write_run(record.dir)
+    repo.write("dvclive/model.pt", "weights")
+    repo.write("dvclive/plots/images/a.png", "picture")
+    dvc_inside("add", "-q", "dvclive/model.pt", "dvclive/plots/images")
+    repo.git("add", "dvclive/model.pt.dvc", "dvclive/plots/images.dvc")
+    found = data.committed(record, refuse)
+    sha = experiments.save(record, Outcome(), found.overrides, found.covered)
+    files = repo.git("ls-tree", "-r", "--name-only", sha).splitlines()
+    assert "dvclive/model.pt.dvc" in files
+    assert "dvclive/plots/images.dvc" in files
+    assert "dvclive/model.pt" not in files
+    assert "dvclive/plots/images/a.png" not in files
+
+
+def test_a_corrupt_state_only_costs_the_hashing(repos):
+    repo = repos.make("dataset")
+    dvc_inside("status", "-q")
+    database = dvcconfig.state_folder(repo.root) / "hashes" / "local" / "cache.db"
+    database.write_bytes(b"no database at all")
+    record = record_of(repo)
+    write_run(record.dir)
+    found = data.committed(record, refuse)
+    experiments.save(record, Outcome(), found.overrides, found.covered)
+    assert repo.experiments()
