@@ -304,6 +304,7 @@ class Live:
         """
         picture = images.checked(name, val)
         if self._muted:
+            picture.done()
             return
         with self._lock, self._losses.forgiven(self._layout.images_dir):
             images.write(self._layout, picture)
@@ -445,13 +446,24 @@ class Live:
             num_samples: how many samples make one logged average, 1 to 30.
             directories_to_monitor: names and folders whose disks are watched.
         """
-        if self._monitor is not None:
-            self._monitor.stop()
         from .monitor import SystemMonitor
 
-        self._monitor = SystemMonitor(
-            self.log_metric, interval, num_samples, directories_to_monitor or {"main": "/"}
-        )
+        self._end_monitor()
+        if not self._muted:
+            self._monitor = SystemMonitor(
+                self._log_of_machine, interval, num_samples, directories_to_monitor or {"main": "/"}
+            )
+
+    def _log_of_machine(self, name: str, val: float, *, plot: bool) -> None:
+        with self._lock:
+            # A sample that waited for the lock while the run ended comes too late.
+            if self._monitor is not None:
+                self.log_metric(name, val, timestamp=True, plot=plot)
+
+    def _end_monitor(self) -> None:
+        monitor, self._monitor = self._monitor, None
+        if monitor is not None:
+            monitor.stop()
 
     # -- writing out -------------------------------------------------------------------
 
@@ -513,12 +525,10 @@ class Live:
 
     def _finish(self, outcome: Outcome) -> None:
         """Ends the run with how it ended; a second time only writes out what came since."""
+        self._end_monitor()
         with self._lock:
             first = self._outcome is None
             self._outcome = self._outcome or outcome
-            if self._monitor is not None:
-                self._monitor.stop()
-                self._monitor = None
             # The step after the last next_step() never began: say the last one that did.
             if isinstance(self.summary.get("step"), int):
                 self._step = self.summary["step"]
@@ -526,7 +536,7 @@ class Live:
                 return
             if self._cache_images and self._has_images:
                 self._cache_logged_images()
-            self.sync()
+            self._sync_at_last()
             self._metrics.close()
             if first:
                 try:
@@ -535,6 +545,14 @@ class Live:
                     self._backend.close()
                     self._watch.cancel()
             self._losses.tell()
+
+    def _sync_at_last(self) -> None:
+        # What a user put into `summary` by hand may be refused; the run is saved all the same, and
+        # an exception that ends the training is not hidden behind this one.
+        try:
+            self.sync()
+        except Exception as error:  # noqa: BLE001 - see above
+            logger.warning("The run's files could not all be written: %s", error)
 
     def _cache_logged_images(self) -> None:
         try:

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 _GB = 2**30
 _MAX_INTERVAL = 0.1
 _SAMPLES = (1, 30)
+_PATIENCE = 1.0  # seconds
 _BUSY = 20  # percent of use from which a core counts as working
 
 
 class _Log(Protocol):
-    def __call__(self, name: str, val: Any, *, timestamp: bool, plot: bool) -> None: ...
+    def __call__(self, name: str, val: float, *, plot: bool) -> None: ...
 
 
 class _Probe(Protocol):
@@ -30,7 +31,7 @@ class SystemMonitor:
     """Samples the machine and logs averages until `stop()`.
 
     Args:
-        log_metric: `Live.log_metric`.
+        log: logs one average; `plot` is False for what never changes.
         interval: seconds between samples, 0.1 at most.
         num_samples: how many samples make one logged average, 1 to 30.
         directories: names and folders whose disks are watched.
@@ -43,12 +44,12 @@ class SystemMonitor:
 
     def __init__(
         self,
-        log_metric: _Log,
+        log: _Log,
         interval: float,
         num_samples: int,
         directories: Mapping[str, str | os.PathLike[str]],
     ) -> None:
-        self._log = log_metric
+        self._log = log
         self._interval = _checked_interval(interval)
         self._num_samples = _checked_samples(num_samples)
         self._sources: list[_Probe] = [
@@ -65,13 +66,15 @@ class SystemMonitor:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the thread; nothing is logged after it returned."""
+        """Ends the thread."""
         self._stop.set()
-        # In a forked child there is no thread to wait for.
+        # In a forked child there is no thread to wait for. The wait is short, because a signal's
+        # handler may end the run while the code it interrupted holds what the thread waits for.
         if self._pid == os.getpid() and self._thread is not threading.current_thread():
-            self._thread.join(timeout=5)
+            self._thread.join(timeout=_PATIENCE)
 
     def _watch(self) -> None:
+        self._sample()  # psutil's first word on the CPU is always 0: it needs a time to look back to
         while not self._stop.is_set():
             sums: dict[str, float] = {}
             counts: dict[str, int] = {}
@@ -88,11 +91,9 @@ class SystemMonitor:
 
     def _log_average(self, name: str, value: float) -> None:
         constant = name.startswith(_CONSTANTS)
+        kept = int(value) if name.endswith("/count") else value
         try:
-            self._log(
-                name, int(value) if name.endswith("/count") else value,
-                timestamp=True, plot=not constant,
-            )  # fmt: skip
+            self._log(name, kept, plot=not constant)
         except Exception as error:  # noqa: BLE001 - a monitor must not fail loudly in a thread
             logger.warning("System metrics are no longer logged: %s", error)
             self._stop.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import tempfile
 from dataclasses import dataclass
@@ -54,8 +55,14 @@ class Settings:
         """The layout, in a temporary folder where the working directory is not to be touched."""
         if not self.test:
             return layout
-        root = Path(tempfile.mkdtemp(prefix="dvclive-"))
-        return dataclasses.replace(layout, root=root, dvcyaml=root / layout.dvcyaml.name)
+        root = Path(os.path.realpath(tempfile.mkdtemp(prefix="dvclive-")))
+        return dataclasses.replace(
+            layout,
+            given=str(root),
+            root=root,
+            dvcyaml=root / layout.dvcyaml.name,
+            given_dvcyaml=None,
+        )
 
 
 def truthy(text: str) -> bool:
