@@ -6,7 +6,6 @@ import dataclasses
 import datetime
 import os
 import threading
-import time
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from . import ending, files
 from . import report as reports
 from .backend import Artifact, Backend, Entries, Outcome, Plot, Request
-from .errors import ArtifactError, CallerError, InvalidDataTypeError, RunInProgressError
+from .errors import ArtifactError, InvalidDataTypeError, RunInProgressError
 from .layout import Layout
 from .logs import artifacts, descriptions, images, metrics, plots, remains, sklearn, summary
 from .logs import params as parameters
@@ -72,15 +71,15 @@ class Live:
 
     def __init__(
         self,
-        dir: StrPath = "dvclive",  # noqa: A002 - the name users know
-        resume: bool = False,  # noqa: FBT001, FBT002 - the order users know
+        dir: StrPath = "dvclive",
+        resume: bool = False,
         report: str | None = "auto",
-        save_dvc_exp: bool = True,  # noqa: FBT001, FBT002 - the order users know
-        dvcyaml: StrPath | bool | None = True,  # noqa: FBT001, FBT002 - the order users know
-        cache_images: bool = False,  # noqa: FBT001, FBT002 - the order users know
+        save_dvc_exp: bool = True,
+        dvcyaml: StrPath | bool | None = True,
+        cache_images: bool = False,
         exp_name: str | None = None,
         exp_message: str | None = None,
-        monitor_system: bool = False,  # noqa: FBT001, FBT002 - the order users know
+        monitor_system: bool = False,
         *,
         backend: Backend | None = None,
         include: Iterable[StrPath] = (),
@@ -116,7 +115,7 @@ class Live:
             save=save_dvc_exp,
             name=exp_name,
             message=exp_message,
-            include=tuple(Path(os.path.abspath(path)) for path in include),  # noqa: PTH100 - keeps links
+            include=tuple(Path(os.path.abspath(path)) for path in include),
             commit_data=commit_data,
             resume=self._resume,
         )
@@ -143,13 +142,13 @@ class Live:
     def _end_former(self) -> None:
         """Ends the unfinished run of this thread in the same folder: notebooks run cells again."""
         former = Live._by_root.get(self._layout.root)
-        if former is not None and not self._muted and former._outcome is None:  # noqa: SLF001 - its own class
-            if former._thread != self._thread and former._thread in _live_threads():  # noqa: SLF001 - its own class
+        if former is not None and not self._muted and former._outcome is None:
+            if former._thread != self._thread and former._thread in _live_threads():
                 raise RunInProgressError(
                     f"Another thread of this process (pid {os.getpid()}) is logging to "
                     f"'{self.dir}'. Give each run its own folder: Live(dir='{self.dir}-2')."
                 )
-            former._finish(Outcome())  # noqa: SLF001 - its own class
+            former._finish(Outcome())
 
     def _prepare(self) -> None:
         """Makes the folder, and takes over from the earlier run in it or clears that away."""
@@ -235,8 +234,8 @@ class Live:
         self,
         name: str,
         val: Any,
-        timestamp: bool = False,  # noqa: FBT001, FBT002 - the order users know
-        plot: bool = True,  # noqa: FBT001, FBT002 - the order users know
+        timestamp: bool = False,
+        plot: bool = True,
     ) -> None:
         """Logs one value of a metric at the present step.
 
@@ -348,7 +347,7 @@ class Live:
         title: str | None = None,
         x_label: str | None = None,
         y_label: str | None = None,
-        normalized: bool | None = None,  # noqa: FBT001 - the order users know
+        normalized: bool | None = None,
         **kwargs: Any,
     ) -> None:
         """Computes one of scikit-learn's curves and saves it as `plots/sklearn/{name}.json`.
@@ -388,13 +387,13 @@ class Live:
     def log_artifact(
         self,
         path: StrPath,
-        type: str | None = None,  # noqa: A002 - the name users know
+        type: str | None = None,
         name: str | None = None,
         desc: str | None = None,
         labels: list[str] | None = None,
         meta: dict[str, Any] | None = None,
-        copy: bool = False,  # noqa: FBT001, FBT002 - the order users know
-        cache: bool = True,  # noqa: FBT001, FBT002 - the order users know
+        copy: bool = False,
+        cache: bool = True,
     ) -> None:
         """Tracks a file or folder with DVC and describes it in the run's dvc.yaml.
 
@@ -413,7 +412,7 @@ class Live:
         """
         if not isinstance(path, (str, os.PathLike)):
             raise InvalidDataTypeError(path, path.__class__, "a path")
-        target = Path(os.path.abspath(path))  # noqa: PTH100 - a link is tracked as what it is
+        target = Path(os.path.abspath(path))
         entry = descriptions.described(
             target, type=type, name=name, desc=desc, labels=labels, meta=meta
         )
@@ -551,7 +550,7 @@ class Live:
         # an exception that ends the training is not hidden behind this one.
         try:
             self.sync()
-        except Exception as error:  # noqa: BLE001 - see above
+        except Exception as error:
             logger.warning("The run's files could not all be written: %s", error)
 
     def _cache_logged_images(self) -> None:
@@ -605,9 +604,9 @@ _watched: weakref.WeakSet[Live] = weakref.WeakSet()
 
 def _mute_in_child() -> None:
     for live in _watched:
-        live._muted = True  # noqa: SLF001 - its own module
+        live._muted = True
         # The lock may have been held by a thread that does not exist in the child.
-        live._lock = ending.Section()  # noqa: SLF001 - its own module
+        live._lock = ending.Section()
 
 
 if hasattr(os, "register_at_fork"):
