@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from recording import RecordingBackend
 from ruamel.yaml import YAML
-from situations import State, state_of
+from situations import State, git, state_of
 
 import dvclive_dvc.backend as seam
 from dvclive_dvc import Live
@@ -323,6 +323,7 @@ class BackendContract:
         os.chdir("/")
         shutil.rmtree(place)
         begun.backend.close()
+        assert not place.exists(), "what the user removed stays removed"
 
     # -- trouble of the repository ---------------------------------------------------------
 
@@ -398,6 +399,16 @@ class TestDvcBackend(BackendContract):
         found = repository.find()
         assert not isinstance(found, str), found
         return found
+
+    def test_a_run_that_was_closed_unsaved_is_saved_before_the_next(self, place, begin):
+        first = begin(name="cut-short")
+        first.layout.root.mkdir()
+        first.layout.metrics_file.write_text("{}")
+        first.backend.close()
+        second = begin(name="next")
+        assert second.backend.run.name == "next"
+        names = git("for-each-ref", "--format=%(refname)", "refs/exps", cwd=place)
+        assert names.endswith("/cut-short"), f"not recovered: {names!r}"
 
 
 # -- the values that cross the seam ----------------------------------------------------------

@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..backend import Entries, Mode, Outcome, Request, Run, Tracked
+from ..backend import Entries, Mode, Outcome, Request, Run, Status, Tracked
 from ..dvcyaml import Writer
 from ..errors import ArtifactError, ArtifactNotFoundError, CallerError, RunInProgressError
 from ..notices import logger
@@ -67,6 +67,7 @@ class DvcBackend:
         self._outputs = Outputs(context)
         self._artifacts: list[Path] = []
         self._pointers: tuple[Path, ...] = ()
+        self._unsaved: Outcome | None = None
 
     def begin(self, layout: Layout, request: Request) -> None:
         """Checks what would fail at the end, names the run, and keeps its journal from here on."""
@@ -87,6 +88,7 @@ class DvcBackend:
         if saves:
             self._record = self._new_record(layout, request)
             _refuse_second_run(layout.root, journal.enter(self._record))
+            self._unsaved = Outcome(Status.INTERRUPTED)
         self.run = Run(
             self._record.name if self._record else request.name or self._context.exp_name,
             self._context.baseline,
@@ -208,7 +210,10 @@ class DvcBackend:
             join.into_dvc_commit(self._context, self._layout, self._pointers)
         if self._record is None:
             return None
-        return saving.save_or_keep(self._record, outcome)
+        self._unsaved = outcome
+        commit = saving.save_or_keep(self._record, outcome)
+        self._unsaved = None
+        return commit
 
     def close(self) -> None:
         """Removes the signal files and closes DVC's databases."""
@@ -216,6 +221,14 @@ class DvcBackend:
         if self._cache is not None:
             self._cache.close()
             self._cache = None
+        if self._record is not None and self._unsaved is not None:
+            # Never saved, or cut short at it: the next run here, or `recover`, saves it. Where
+            # the project itself is gone there is nothing to save into.
+            if (self._record.dvc_root / ".dvc").is_dir():
+                journal.keep(self._record, self._unsaved)
+            else:
+                journal.remove(self._record)
+            self._unsaved = None
 
 
 def _refuse_second_run(folder: Path, holder: Record | None) -> None:
