@@ -71,7 +71,7 @@ class Live:
 
     def __init__(
         self,
-        dir: StrPath = "dvclive",
+        dir: StrPath = "dvclive",  # noqa: A002 - the name users know
         resume: bool = False,
         report: str | None = "auto",
         save_dvc_exp: bool = True,
@@ -115,7 +115,7 @@ class Live:
             save=save_dvc_exp,
             name=exp_name,
             message=exp_message,
-            include=tuple(Path(os.path.abspath(path)) for path in include),
+            include=tuple(Path(os.path.abspath(path)) for path in include),  # noqa: PTH100 - keeps links
             commit_data=commit_data,
             resume=self._resume,
         )
@@ -142,13 +142,13 @@ class Live:
     def _end_former(self) -> None:
         """Ends the unfinished run of this thread in the same folder: notebooks run cells again."""
         former = Live._by_root.get(self._layout.root)
-        if former is not None and not self._muted and former._outcome is None:
-            if former._thread != self._thread and former._thread in _live_threads():
+        if former is not None and not self._muted and former._outcome is None:  # noqa: SLF001 - its own class
+            if former._thread != self._thread and former._thread in _live_threads():  # noqa: SLF001 - its own class
                 raise RunInProgressError(
                     f"Another thread of this process (pid {os.getpid()}) is logging to "
                     f"'{self.dir}'. Give each run its own folder: Live(dir='{self.dir}-2')."
                 )
-            former._finish(Outcome())
+            former._finish(Outcome())  # noqa: SLF001 - its own class
 
     def _prepare(self) -> None:
         """Makes the folder, and takes over from the earlier run in it or clears that away."""
@@ -387,7 +387,7 @@ class Live:
     def log_artifact(
         self,
         path: StrPath,
-        type: str | None = None,
+        type: str | None = None,  # noqa: A002 - the name users know
         name: str | None = None,
         desc: str | None = None,
         labels: list[str] | None = None,
@@ -412,7 +412,7 @@ class Live:
         """
         if not isinstance(path, (str, os.PathLike)):
             raise InvalidDataTypeError(path, path.__class__, "a path")
-        target = Path(os.path.abspath(path))
+        target = Path(os.path.abspath(path))  # noqa: PTH100 - a link is tracked as what it is
         entry = descriptions.described(
             target, type=type, name=name, desc=desc, labels=labels, meta=meta
         )
@@ -550,7 +550,7 @@ class Live:
         # an exception that ends the training is not hidden behind this one.
         try:
             self.sync()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - see above
             logger.warning("The run's files could not all be written: %s", error)
 
     def _cache_logged_images(self) -> None:
@@ -604,9 +604,9 @@ _watched: weakref.WeakSet[Live] = weakref.WeakSet()
 
 def _mute_in_child() -> None:
     for live in _watched:
-        live._muted = True
+        live._muted = True  # noqa: SLF001 - its own module
         # The lock may have been held by a thread that does not exist in the child.
-        live._lock = ending.Section()
+        live._lock = ending.Section()  # noqa: SLF001 - its own module
 
 
 if hasattr(os, "register_at_fork"):

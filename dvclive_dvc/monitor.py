@@ -74,7 +74,7 @@ class SystemMonitor:
             self._thread.join(timeout=_PATIENCE)
 
     def _watch(self) -> None:
-        self._sample()  # psutil's first word on the CPU is always 0: it measures since the last call
+        self._sample()  # psutil's first word is always 0: it measures since the last call
         while not self._stop.is_set():
             sums: dict[str, float] = {}
             counts: dict[str, int] = {}
