@@ -43,9 +43,10 @@ def script(context: Context, include: Collection[Path] = ()) -> str | None:
         return name
     git = Git(context.git_root, context.git)
     if not _in_head(git, context, path) and not is_in_index(git, path):
+        shown = os.path.relpath(full, context.cwd)
         logger.warning(
             "The script '%s' is not tracked by Git, so the experiment will not contain it. "
-            "Run `git add %s`, or pass Live(include=['%s']).", name, name, name,
+            "Run `git add %s`, or pass Live(include=['%s']).", shown, shown, shown,
         )
     return name
 

@@ -1,0 +1,176 @@
+"""The source that is loaded when a run begins is the source that its experiment holds."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from saved_runs import record_of, write_run
+
+from dvclive_dvc.backend import Outcome
+from dvclive_dvc.repo import context, experiments, sources
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """Makes a file count as loaded, as the main program or as a module."""
+
+    def loaded(path: Path | str, name: str = "a_module") -> None:
+        module = types.ModuleType(name)
+        module.__file__ = str(path)
+        monkeypatch.setitem(sys.modules, name, module)
+
+    return loaded
+
+
+def names(found):
+    return [source.path for source in found]
+
+
+def test_loaded_sources_of_the_repository_are_kept(repos, load):
+    repo = repos.make("detached_head")
+    load(repo.root / "src" / "train.py", "__main__")
+    load(repo.root / "src" / "model.py", "model")
+    found = sources.loaded(context.detect())
+    assert names(found) == ["src/model.py", "src/train.py"]
+    for source in found:
+        assert repo.git("rev-parse", f"HEAD:{source.path}") == source.blob
+
+
+def test_what_is_committed_writes_no_object(repos, load):
+    repo = repos.make("git_and_dvc")
+    load(repo.root / "src" / "train.py", "__main__")
+    before = repo.git("count-objects")
+    sources.loaded(context.detect())
+    assert repo.git("count-objects") == before
+
+
+@pytest.mark.parametrize("mark", ["pyvenv.cfg", "conda-meta/history", ".git/HEAD"])
+def test_an_environment_inside_the_repository_is_no_source(repos, load, mark):
+    repo = repos.make("git_and_dvc")
+    repo.write(f"env/{mark}", "")
+    load(repo.write("env/lib/numpy.py", "x = 1\n"))
+    repo.git("add", "-f", "env/lib/numpy.py", check=False)
+    load(repo.write("lib/site-packages/torch.py", "x = 1\n"), "another")
+    assert sources.loaded(context.detect()) == ()
+
+
+def test_sources_elsewhere_and_untracked_ones_are_left_out(repos, load, tmp_path):
+    repo = repos.make("git_and_dvc")
+    load(tmp_path / "elsewhere.py", "elsewhere")
+    load(repo.write("helper.py", "x = 1\n"), "helper")
+    assert sources.loaded(context.detect()) == ()
+
+
+def test_a_staged_new_module_is_tracked(repos, load):
+    repo = repos.make("git_and_dvc")
+    load(repo.write("helper.py", "x = 1\n"), "helper")
+    repo.git("add", "helper.py")
+    assert names(sources.loaded(context.detect())) == ["helper.py"]
+
+
+def test_a_module_edited_during_the_run_is_saved_as_it_ran(repos, load, caplog):
+    repo = repos.make("git_and_dvc")
+    load(repo.write("src/train.py", "EPOCHS = 5\n"), "__main__")
+    record = record_of(repo, sources=sources.loaded(context.detect()))
+    write_run(record.dir)
+    repo.write("src/train.py", "EPOCHS = 6  # for the next one\n")
+    before = repo.state()
+
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        commit = experiments.save(record, Outcome())
+
+    assert repo.state() == before
+    assert repo.git("show", f"{commit}:src/train.py") == "EPOCHS = 5"
+    assert "'src/train.py' changed while the run was going" in caplog.text
+
+
+def test_a_module_deleted_during_the_run_is_saved_as_it_ran(repos, load):
+    repo = repos.make("git_and_dvc")
+    load(repo.root / "src" / "train.py", "__main__")
+    record = record_of(repo, sources=sources.loaded(context.detect()))
+    write_run(record.dir)
+    (repo.root / "src" / "train.py").unlink()
+    commit = experiments.save(record, Outcome())
+    assert "src/train.py" in repo.git("ls-tree", "-r", "--name-only", commit).splitlines()
+
+
+def test_unchanged_sources_say_nothing(repos, load, caplog):
+    repo = repos.make("git_and_dvc")
+    load(repo.write("src/train.py", "EPOCHS = 5\n"), "__main__")
+    record = record_of(repo, sources=sources.loaded(context.detect()))
+    write_run(record.dir)
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        experiments.save(record, Outcome())
+    assert not caplog.records
+
+
+def test_line_endings_do_not_count_as_a_change(repos, load, caplog):
+    repo = repos.make("autocrlf")
+    load(repo.root / "src" / "train.py", "__main__")
+    record = record_of(repo, sources=sources.loaded(context.detect()))
+    write_run(record.dir)
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        experiments.save(record, Outcome())
+    assert not caplog.records
+
+
+def test_an_untracked_script_is_warned_about_with_the_way_out(repos, load, caplog):
+    repo = repos.make("git_and_dvc")
+    load(repo.write("new.py", "EPOCHS = 5\n"), "__main__")
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        assert sources.script(context.detect()) == "new.py"
+    assert "git add new.py" in caplog.text
+    assert "include=['new.py']" in caplog.text
+
+
+@pytest.mark.parametrize("way", ["committed", "staged", "included", "folder included"])
+def test_a_script_that_will_be_in_the_experiment_is_not_warned_about(repos, load, caplog, way):
+    repo = repos.make("split_index" if way == "staged" else "git_and_dvc")
+    path = repo.root / "src" / "train.py"
+    include = ()
+    if way != "committed":
+        path = repo.write("tools/new.py", "EPOCHS = 5\n")
+        include = {"included": (path,), "folder included": (path.parent,)}.get(way, ())
+    if way == "staged":
+        repo.git("add", "tools/new.py")
+    load(path, "__main__")
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        assert sources.script(context.detect(), include=include)
+    assert not caplog.records
+
+
+def test_included_files_and_folders_enter_without_git_add(repos):
+    repo = repos.make("git_and_dvc")
+    repo.write("new.py", "x = 1\n")
+    repo.write("notes/a.md", "a\n")
+    repo.write("notes/deep/b.md", "b\n")
+    repo.write("other.txt", "mine alone\n")
+    record = record_of(repo, include=("new.py", "notes"))
+    write_run(record.dir)
+    commit = experiments.save(record, Outcome())
+    files = repo.git("ls-tree", "-r", "--name-only", commit).splitlines()
+    assert {"new.py", "notes/a.md", "notes/deep/b.md"} <= set(files)
+    assert "other.txt" not in files
+
+
+def test_an_interactive_session_has_no_script(repos, monkeypatch):
+    repos.make("git_and_dvc")
+    monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
+    assert sources.script(context.detect()) is None
+
+
+def test_a_module_that_loads_itself_when_touched_is_not_touched(repos, monkeypatch):
+    repo = repos.make("git_and_dvc")
+
+    class Lazy(types.ModuleType):
+        def __getattr__(self, name):
+            raise AssertionError(f"{name} was asked for")
+
+    monkeypatch.setitem(sys.modules, "lazy", Lazy("lazy"))
+    sources.loaded(context.detect())
+    assert os.getcwd() == str(repo.cwd)
