@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
-import dvc.api
-from saved_runs import record_of, write_run
+import logging
+import os
+import random
+import re
+import shutil
+import socket
+import subprocess
+import threading
 
-from dvclive_dvc.backend import Outcome
-from dvclive_dvc.repo import experiments
+import dvc.api
+import pytest
+from dvc.repo import Repo
+from dvc.repo.experiments.refs import ExpRefInfo
+from saved_runs import record_of, write_run
+from situations import dvc_inside
+
+from dvclive_dvc.backend import Outcome, Status
+from dvclive_dvc.errors import SaveError
+from dvclive_dvc.repo import context, experiments
+from dvclive_dvc.repo.record import reference
+
+
+def files_of(repo, commit):
+    return repo.git("ls-tree", "-r", "--name-only", commit).splitlines()
+
+
+def saved(repo, **facts):
+    record = record_of(repo, **facts)
+    write_run(record.dir)
+    return experiments.save(record, Outcome())
+
+
+# -- what is saved -----------------------------------------------------------------------------
 
 
 def test_a_run_becomes_an_experiment_that_dvc_reads(repos):
@@ -22,22 +50,437 @@ def test_a_run_becomes_an_experiment_that_dvc_reads(repos):
     assert repo.state() == before
     assert repo.experiments() == {"first-run": commit}
     assert repo.git("show", f"{commit}:src/train.py") == "EPOCHS = 7"
-    files = repo.git("ls-tree", "-r", "--name-only", commit).splitlines()
-    assert "dvclive/plots/metrics/loss.tsv" in files
-    assert "notes.txt" not in files, "an untracked file of the user's must not enter"
+    assert "dvclive/plots/metrics/loss.tsv" in files_of(repo, commit)
+    assert "notes.txt" not in files_of(repo, commit), "an untracked file must not enter"
     assert repo.git("rev-parse", f"{commit}^") == record.baseline
-    repo.git("fsck", "--strict")
+    assert repo.git("fsck", "--strict", "--no-dangling") == ""
     shown = {row["Experiment"]: row for row in dvc.api.exp_show()}
     assert shown["first-run"]["loss"] == 0.5
     assert shown["first-run"]["rev"] == commit[:7]
 
 
-def test_a_name_taken_meanwhile_gets_a_suffix(repos):
+def test_dvc_applies_renames_and_removes_it(repos):
+    repo = repos.make("git_and_dvc")
+    repo.write("src/train.py", "EPOCHS = 7\n")
+    saved(repo)
+    repo.git("checkout", "-q", "--", ".")
+    shutil.rmtree(repo.root / "dvclive")
+
+    dvc_inside("exp", "apply", "-q", "first-run")
+    assert (repo.root / "src" / "train.py").read_text() == "EPOCHS = 7\n"
+    assert (repo.root / "dvclive" / "metrics.json").exists()
+    dvc_inside("exp", "rename", "-q", "first-run", "better-name")
+    assert list(repo.experiments()) == ["better-name"]
+    dvc_inside("gc", "-q", "-w", "--all-experiments", "-f")
+    dvc_inside("exp", "branch", "better-name", "a-branch")
+    dvc_inside("exp", "remove", "-q", "better-name")
+    assert repo.experiments() == {}
+
+
+def test_what_gitignore_hides_in_the_runs_folder_is_saved(repos):
+    repo = repos.make("git_and_dvc")
+    repo.write(".gitignore", "dvclive/\n*.tsv\n")
+    repo.commit()
+    assert "dvclive/plots/metrics/loss.tsv" in files_of(repo, saved(repo))
+
+
+def test_half_written_files_and_repositories_inside_are_left_out(repos):
+    repo = repos.make("git_and_dvc")
+    repo.write("dvclive/.metrics.json.77-1.dvclive-tmp", "half")
+    repo.write("dvclive/cloned/.git/HEAD", "ref: refs/heads/main\n")
+    repo.write("dvclive/cloned/file.txt", "theirs")
+    assert sorted(files_of(repo, saved(repo)))[-5:] == [
+        "dvclive/dvc.yaml",
+        "dvclive/metrics.json",
+        "dvclive/params.yaml",
+        "dvclive/plots/metrics/loss.tsv",
+        "src/train.py",
+    ]
+
+
+def test_links_and_modes_in_the_runs_folder_are_kept(repos):
+    repo = repos.make("git_and_dvc")
+    repo.write("dvclive/run.sh", "true\n").chmod(0o755)
+    (repo.root / "dvclive" / "latest").symlink_to("metrics.json")
+    listing = repo.git("ls-tree", "-r", saved(repo))
+    assert re.search(r"100755 blob \w+\tdvclive/run.sh", listing)
+    assert re.search(r"120000 blob \w+\tdvclive/latest", listing)
+
+
+def test_a_run_whose_folder_was_removed_is_saved_without_it(repos):
     repo = repos.make("git_and_dvc")
     record = record_of(repo)
-    write_run(repo.root / "dvclive")
+    experiments.save(record, Outcome())
+    assert list(repo.experiments()) == ["first-run"]
 
-    for _ in range(3):
+
+def test_deleted_results_of_an_earlier_run_are_gone_from_the_next(repos):
+    repo = repos.make("git_and_dvc")
+    repo.write("dvclive/plots/metrics/old.tsv", "step\told\n")
+    repo.commit()
+    (repo.root / "dvclive" / "plots" / "metrics" / "old.tsv").unlink()
+    assert "dvclive/plots/metrics/old.tsv" not in files_of(repo, saved(repo))
+
+
+def test_the_dvcyaml_and_the_pointers_of_artifacts_enter_from_anywhere(repos):
+    repo = repos.make("git_and_dvc")
+    repo.write("models/model.pt.dvc", "outs: []\n")
+    repo.write("models/.gitignore", "/model.pt\n")
+    repo.write("dvc.yaml", "metrics: []\n")
+    commit = saved(
+        repo,
+        pointers=("models/model.pt.dvc", "models/.gitignore"),
+        dvcyaml=repo.root / "dvc.yaml",
+    )
+    assert {"dvc.yaml", "models/.gitignore", "models/model.pt.dvc"} <= set(files_of(repo, commit))
+
+
+def test_contents_that_are_handed_over_replace_those_on_disk(repos):
+    repo = repos.make("git_and_dvc")
+    record = record_of(repo)
+    write_run(record.dir)
+    commit = experiments.save(record, Outcome(), {"src/train.py": b"EPOCHS = 9\n"})
+    assert repo.git("show", f"{commit}:src/train.py") == "EPOCHS = 9"
+
+
+def test_names_that_are_no_utf8_are_saved(repos):
+    repo = repos.make("git_and_dvc")
+    record = record_of(repo)
+    write_run(record.dir)
+    name = os.fsencode(record.dir) + b"/caf\xe9.txt"
+    with open(name, "wb") as file:
+        file.write(b"latin")
+    commit = experiments.save(record, Outcome())
+    assert '"dvclive/caf\\351.txt"' in files_of(repo, commit)
+
+
+def test_a_run_deep_in_a_monorepo_is_saved_under_its_path(repos):
+    repo = repos.make("dvc_subdirectory")
+    commit = saved(repo)
+    assert "models/digits/dvclive/metrics.json" in files_of(repo, commit)
+    shown = {row["Experiment"] for row in dvc.api.exp_show()}
+    assert "first-run" in shown
+
+
+def test_a_large_file_is_streamed_and_not_held(repos, monkeypatch):
+    repo = repos.make("git_and_dvc")
+    monkeypatch.setattr("dvclive_dvc.repo.snapshot._LARGE", 1000)
+    repo.write("dvclive/long.txt", "x" * 5000)
+    commit = saved(repo)
+    assert repo.git("cat-file", "-s", f"{commit}:dvclive/long.txt") == "5000"
+
+
+# -- what stands in the way --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lock", ["index.lock", "HEAD.lock", "packed-refs.lock", "config.lock"])
+def test_a_lock_of_git_is_neither_asked_for_nor_removed(repos, lock):
+    repo = repos.make("git_and_dvc")
+    (repo.root / ".git" / lock).touch()
+    before = repo.state("dvclive")
+    saved(repo)
+    assert repo.state("dvclive") == before
+    assert repo.experiments()
+
+
+def test_locks_of_dvc_are_not_looked_at(repos):
+    repo = repos.make("git_and_dvc")
+    repo.write(".dvc/tmp/rwlock", "no json")
+    repo.write(".dvc/tmp/lock", "held")
+    saved(repo)
+    assert repo.experiments()
+
+
+def test_a_head_that_moved_leaves_the_experiment_at_its_baseline(repos, caplog):
+    repo = repos.make("git_and_dvc")
+    record = record_of(repo)
+    write_run(record.dir)
+    repo.write("README.md", "newer\n")
+    repo.commit("README.md")
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        commit = experiments.save(record, Outcome())
+    assert repo.git("rev-parse", f"{commit}^") == record.baseline
+    assert repo.git("show", f"{commit}:README.md") == "newer", "the files are as they are now"
+    assert "HEAD moved" in caplog.text
+
+
+def test_the_working_directory_may_change(repos, tmp_path, monkeypatch):
+    repo = repos.make("git_and_dvc")
+    record = record_of(repo)
+    write_run(record.dir)
+    monkeypatch.chdir(tmp_path)
+    experiments.save(record, Outcome())
+    assert repo.experiments()
+
+
+def test_a_repository_that_is_gone_is_one_clear_error(repos):
+    repo = repos.make("git_and_dvc")
+    record = record_of(repo)
+    shutil.rmtree(repo.root / ".git")
+    with pytest.raises(SaveError, match="'first-run' could not be saved") as caught:
+        experiments.save(record, Outcome())
+    assert caught.value.__cause__ is not None
+
+
+def test_a_corrupt_index_is_one_clear_error(repos):
+    repo = repos.make("git_and_dvc")
+    record = record_of(repo)
+    (repo.root / ".git" / "index").write_bytes(b"DIRC nonsense")
+    with pytest.raises(SaveError, match="index"):
         experiments.save(record, Outcome())
 
-    assert sorted(repo.experiments()) == ["first-run", "first-run-2", "first-run-3"]
+
+def test_objects_that_cannot_be_written_are_one_clear_error(repos):
+    repo = repos.make("git_and_dvc")
+    repo.write("src/train.py", "EPOCHS = 8\n")
+    record = record_of(repo)
+    write_run(record.dir)
+    before = repo.state()
+    objects = repo.root / ".git" / "objects"
+    moved = repo.root.parent / "objects"
+    objects.rename(moved)
+    # Root may write whatever its mode, but not below a link to /proc.
+    objects.mkdir()
+    (objects / "pack").symlink_to(moved / "pack")
+    (objects / "info").mkdir()
+    (objects / "info" / "alternates").write_text(f"{moved}\n")
+    for number in range(256):
+        (objects / f"{number:02x}").symlink_to("/proc/self/nowhere")
+    with pytest.raises(SaveError, match="could not be saved"):
+        experiments.save(record, Outcome())
+    shutil.rmtree(objects)
+    moved.rename(objects)
+    assert repo.state() == before
+    assert repo.experiments() == {}
+
+
+# -- commit ------------------------------------------------------------------------------------
+
+
+def test_the_message_tells_how_the_run_ended_and_no_secret(repos):
+    repo = repos.make("git_and_dvc")
+    record = record_of(repo)
+    outcome = Outcome(
+        Status.FAILED, "builtins.ValueError", "src/train.py:12", exit_code=3, signal="SIGTERM"
+    )
+    commit = experiments.save(record, outcome)
+    text = repo.git("log", "-1", "--format=%B", commit)
+    assert re.match(r"dvc: commit experiment [0-9a-f]{40}\n\n", text)
+    trailers = repo.git("log", "-1", "--format=%(trailers:only)", commit).splitlines()
+    assert [line for line in trailers if line] == [
+        "Dvclive-Status: failed",
+        "Dvclive-Run: id-first-run",
+        "Dvclive-Script: src/train.py",
+        "Dvclive-Exception: builtins.ValueError",
+        "Dvclive-Raised-At: src/train.py:12",
+        "Dvclive-Exit-Code: 3",
+        "Dvclive-Signal: SIGTERM",
+    ]
+
+
+def test_the_users_message_comes_first(repos):
+    repo = repos.make("git_and_dvc")
+    commit = experiments.save(record_of(repo, message="Try a wider net\n\nIt may\0 help"), Outcome())
+    text = repo.git("log", "-1", "--format=%B", commit)
+    assert text.startswith("Try a wider net\n\nIt may help\n\nDvclive-Status: completed\n")
+
+
+def test_the_author_is_the_one_git_would_take(repos, monkeypatch):
+    repo = repos.make("git_and_dvc")
+    commit = saved(repo)
+    shown = "%an <%ae> %aI|%cn <%ce> %cI"
+    repo.git("commit", "-q", "--allow-empty", "-m", "by git")
+    assert repo.git("log", "-1", f"--format={shown}", commit) == repo.git(
+        "log", "-1", f"--format={shown}"
+    )
+    repo.git("config", "user.name", "Grace <Hopper>")
+    monkeypatch.setenv("GIT_COMMITTER_NAME", "A Robot")
+    monkeypatch.setenv("GIT_AUTHOR_DATE", "1500000000 -0730")
+    commit = saved(repo, name="second")
+    assert repo.git("log", "-1", "--format=%an|%cn|%ad", "--date=raw", commit) == (
+        "Grace Hopper|A Robot|1500000000 -0730"
+    )
+
+
+def test_without_any_identity_the_run_is_saved_all_the_same(repos, monkeypatch, home):
+    repo = repos.make("no_identity")
+    (home / ".gitconfig").write_text("")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(home / ".gitconfig"))
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.delenv(f"GIT_{role}_DATE")
+    commit = saved(repo)
+    assert repo.git("log", "-1", "--format=%ae", commit).endswith(f"@{socket.gethostname()}")
+
+
+# -- names -------------------------------------------------------------------------------------
+
+
+def test_a_name_is_the_wished_one_or_that_of_the_environment(repos, monkeypatch):
+    repos.make("git_and_dvc")
+    monkeypatch.setenv("DVC_EXP_NAME", "from-shell")
+    assert experiments.choose_name(context.detect(), "mine") == "mine"
+    assert experiments.choose_name(context.detect(), None) == "from-shell"
+
+
+def test_random_names_are_dvcs_own_and_follow_no_seed(repos):
+    repos.make("git_and_dvc")
+    here = context.detect()
+    made = set()
+    for _ in range(5):
+        random.seed(0)
+        made.add(experiments.choose_name(here, None))
+    assert len(made) > 1, "a seeded training must not get the same name each time"
+    assert all(re.fullmatch(r"[a-z]{5}-[a-z]{4}", name) for name in made)
+
+
+@pytest.mark.parametrize("name", ["a/b", "with space", "two..dots", "-option", "ends.lock", "a~1"])
+def test_a_name_that_git_or_dvc_refuse_gives_a_warning_and_a_fresh_one(repos, caplog, name):
+    repos.make("git_and_dvc")
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        chosen = experiments.choose_name(context.detect(), name)
+    assert chosen != name
+    assert f"'{name}'" in caplog.text
+    assert chosen in caplog.text
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_taken_name_gives_a_warning_and_a_fresh_one(repos, caplog, packed):
+    repo = repos.make("git_and_dvc")
+    saved(repo)
+    if packed:
+        repo.git("pack-refs", "--all")
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        chosen = experiments.choose_name(context.detect(), "first-run")
+    assert chosen != "first-run"
+    assert "'first-run'" in caplog.text
+
+
+def test_a_name_taken_on_another_commit_is_free(repos):
+    repo = repos.make("git_and_dvc")
+    saved(repo)
+    repo.git("commit", "-q", "--allow-empty", "-m", "next")
+    assert experiments.choose_name(context.detect(), "first-run") == "first-run"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_name_taken_meanwhile_gets_a_suffix(repos, packed):
+    repo = repos.make("git_and_dvc")
+    record = record_of(repo)
+    write_run(record.dir)
+    commits = []
+    for _ in range(3):
+        commits.append(experiments.save(record, Outcome()))
+        if packed:
+            repo.git("pack-refs", "--all")
+    assert repo.experiments() == {
+        "first-run": commits[0], "first-run-2": commits[1], "first-run-3": commits[2],
+    }  # fmt: skip
+
+
+def test_the_reference_is_the_one_dvc_looks_for():
+    sha = "0123456789abcdef0123456789abcdef01234567"
+    assert reference(sha, "a-name") == str(ExpRefInfo(sha, "a-name"))
+
+
+# -- many at once ------------------------------------------------------------------------------
+
+ROUNDS = int(os.environ.get("DVCLIVE_PARALLEL_ROUNDS", "2"))
+WORKER = """
+import sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from types import SimpleNamespace
+from saved_runs import record_of, write_run
+from dvclive_dvc.backend import Outcome
+from dvclive_dvc.repo import experiments
+root = Path.cwd()
+repo = SimpleNamespace(cwd=root, root=root)
+for number in range({rounds}):
+    record = record_of(repo, dir=sys.argv[1], name=sys.argv[2].format(number))
+    write_run(record.dir, value=float(number))
+    sys.stdin.readline()
+    print(experiments.save(record, Outcome()), flush=True)
+"""
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("same", ["names", "nothing"])
+def test_eight_processes_that_save_at_once_lose_none(repos, same):
+    """`DVCLIVE_PARALLEL_ROUNDS=200` makes the full two hundred rounds."""
+    from situations import PROJECT
+
+    repo = repos.make("git_and_dvc")
+    source = WORKER.format(tests=str(PROJECT / "tests"), rounds=ROUNDS)
+    before = repo.state(*(f"run{i}" for i in range(8)))
+    processes = [
+        subprocess.Popen(
+            [os.sys.executable, "-c", source, f"run{i}", "{}" if same == "names" else f"p{i}-{{}}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(8)
+    ]
+    commits = []
+    for _ in range(ROUNDS):
+        for process in processes:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        commits += [process.stdout.readline().strip() for process in processes]
+    complaints = [process.communicate()[1] for process in processes]
+    found = repo.experiments()
+    assert len(found) == 8 * ROUNDS, complaints
+    assert set(found.values()) == set(commits)
+    assert repo.state(*(f"run{i}" for i in range(8))) == before
+    assert repo.git("fsck", "--strict", "--no-dangling") == ""
+
+
+def test_threads_of_one_process_save_at_once(repos):
+    repo = repos.make("git_and_dvc")
+    records = [record_of(repo, dir=f"run{i}", name="same") for i in range(8)]
+    for record in records:
+        write_run(record.dir)
+    threads = [
+        threading.Thread(target=experiments.save, args=(record, Outcome())) for record in records
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(repo.experiments()) == 8
+
+
+def test_git_and_dvc_may_work_beside_it(repos):
+    repo = repos.make("git_and_dvc")
+    stop = threading.Event()
+    trouble = []
+
+    def work():
+        number = 0
+        while not stop.is_set():
+            number += 1
+            for command in (
+                ["git", "pack-refs", "--all"],
+                ["git", "stash", "create"],
+                ["git", "commit", "-q", "--allow-empty", "-m", f"beside {number}"],
+                ["git", "gc", "-q", "--auto"],
+            ):
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                if done.returncode:
+                    trouble.append(done.stderr)
+
+    record = record_of(repo)
+    write_run(record.dir)
+    beside = threading.Thread(target=work)
+    beside.start()
+    try:
+        commits = {experiments.save(record, Outcome()) for _ in range(15)}
+        with Repo(str(repo.root)) as project:
+            project.experiments.ls()
+    finally:
+        stop.set()
+        beside.join()
+    assert not trouble
+    assert set(repo.experiments().values()) == commits
+    assert len(repo.experiments()) == 15
