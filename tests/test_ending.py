@@ -1,0 +1,478 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from situations import python
+
+from dvclive_dvc import ending
+from dvclive_dvc.backend import Outcome, Status
+
+if os.name != "posix":
+    pytest.skip("signals are POSIX's", allow_module_level=True)
+
+# Writes each outcome it is told as one line of JSON; what follows is the script of a user.
+PRELUDE = """
+import atexit, json, os, signal, subprocess, sys, threading, time
+from dvclive_dvc import ending
+
+def finish(outcome):
+    with open("ends", "a") as file:
+        file.write(json.dumps({**vars(outcome), "status": outcome.status.value}) + "\\n")
+"""
+
+WATCHED = "watch = ending.watch(finish)\n"
+
+
+def ends() -> list[dict]:
+    """What `finish` was told, defaults left out."""
+    path = Path("ends")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [{k: v for k, v in json.loads(line).items() if v is not None} for line in lines]
+
+
+def ended(source: str, **more) -> subprocess.CompletedProcess[str]:
+    return python(PRELUDE + source, check=False, **more)
+
+
+# -- how a program may end -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "exit_code", "outcome"),
+    [
+        ("", 0, {"status": "completed"}),
+        ("sys.exit()", 0, {"status": "completed"}),
+        ("sys.exit(0)", 0, {"status": "completed"}),
+        ("sys.exit(3)", 3, {"status": "failed", "exit_code": 3}),
+        ("sys.exit(-1)", 255, {"status": "failed", "exit_code": 255}),
+        ("sys.exit('the reason')", 1, {"status": "failed", "exit_code": 1}),
+        (
+            "1 / 0",
+            1,
+            {
+                "status": "failed",
+                "exception": "builtins.ZeroDivisionError",
+                "raised_at": f"<string>:{(PRELUDE + WATCHED).count(chr(10)) + 1}",
+            },
+        ),
+        ("raise KeyboardInterrupt", -2, {"status": "interrupted", "signal": "SIGINT"}),
+        ("os.kill(os.getpid(), 2)", -2, {"status": "interrupted", "signal": "SIGINT"}),
+        ("os.kill(os.getpid(), 15)", -15, {"status": "interrupted", "signal": "SIGTERM"}),
+        ("os.kill(os.getpid(), 1)", -1, {"status": "interrupted", "signal": "SIGHUP"}),
+    ],
+)
+def test_a_run_nobody_ended_is_ended_with_the_process_and_its_exit_code_stays(
+    source, exit_code, outcome
+):
+    done = ended(WATCHED + source)
+    assert done.returncode == exit_code, done.stderr
+    assert ends() == [outcome]
+
+
+def test_an_uncaught_exception_is_shown_as_ever_and_before_the_run_is_saved():
+    done = ended("""
+ending.watch(lambda outcome: print("saved", file=sys.stderr))
+raise ValueError("the reason")
+""")
+    assert "ValueError: the reason" in done.stderr
+    assert done.stderr.index("ValueError") < done.stderr.index("saved")
+
+
+def test_a_hook_for_exceptions_that_the_user_has_is_called():
+    done = ended("""
+sys.excepthook = lambda kind, exc, traceback: print("mine:", exc)
+ending.watch(finish)
+raise ValueError("the reason")
+""")
+    assert done.stdout == "mine: the reason\n"
+    assert ends()[0]["exception"] == "builtins.ValueError"
+
+
+def test_a_failure_of_saving_masks_neither_the_exception_nor_the_exit_code():
+    done = ended("""
+def broken(outcome): raise RuntimeError("saving broke")
+ending.watch(broken)
+raise ValueError("the reason")
+""")
+    assert done.returncode == 1
+    assert "ValueError: the reason" in done.stderr
+    assert "RuntimeError: saving broke" in done.stderr, "the user is told"
+    assert done.stderr.count("Traceback") == 1, "only the user's own"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "try:\n    sys.exit(4)\nexcept SystemExit:\n    pass\n",
+        "def tool():\n    try:\n        sys.exit(4)\n    except SystemExit:\n        pass\ntool()",
+        "def tool():\n    try:\n        sys.exit(4)\n    finally:\n        return\ntool()",
+    ],
+)
+def test_a_sys_exit_that_the_program_caught_ended_nothing(source):
+    assert ended("ending.watch(finish)\n" + source).returncode == 0
+    assert ends() == [{"status": "completed"}]
+
+
+def test_a_sys_exit_through_finally_and_with_blocks_is_told_by_its_code():
+    ended("""
+ending.watch(finish)
+def main():
+    with open(os.devnull):
+        try:
+            sys.exit(5)
+        finally:
+            time.sleep(0)
+main()
+""")
+    assert ends() == [{"status": "failed", "exit_code": 5}]
+
+
+def test_a_sys_exit_of_another_thread_ends_nothing():
+    ended("""
+ending.watch(finish)
+thread = threading.Thread(target=sys.exit, args=(6,))
+thread.start(); thread.join()
+""")
+    assert ends() == [{"status": "completed"}]
+
+
+def test_the_last_thread_ends_before_the_run_does():
+    done = ended("""
+ending.watch(lambda outcome: print("saved"))
+threading.Thread(target=lambda: (time.sleep(0.3), print("logged"))).start()
+""")
+    assert done.stdout.split() == ["logged", "saved"]
+
+
+def test_saving_at_exit_may_use_threads_and_import_what_uses_them():
+    done = ended("""
+def finish(outcome):
+    from concurrent.futures import ThreadPoolExecutor
+    with ThreadPoolExecutor(2) as pool:
+        print(list(pool.map(len, ["a", "bb"])))
+ending.watch(finish)
+""")
+    assert done.stdout.strip() == "[1, 2]", done.stderr
+
+
+def test_saving_at_exit_may_use_threads_that_were_in_use_before():
+    done = ended("""
+from concurrent.futures import ThreadPoolExecutor
+with ThreadPoolExecutor(1) as pool:
+    pool.submit(len, "a").result()
+def finish(outcome):
+    with ThreadPoolExecutor(2) as pool:
+        print(list(pool.map(len, ["a", "bb"])))
+ending.watch(finish)
+""")
+    assert done.stdout.strip() == "[1, 2]", done.stderr
+
+
+def test_a_run_that_was_forgotten_is_ended_all_the_same():
+    ended("""
+import gc
+class Run:
+    def finish(self, outcome): finish(outcome)
+ending.watch(Run().finish)
+gc.collect()
+""")
+    assert ends() == [{"status": "completed"}]
+
+
+def test_every_run_of_the_process_is_ended_though_one_breaks():
+    ended("""
+def broken(outcome): raise RuntimeError
+ending.watch(finish); ending.watch(broken); ending.watch(finish)
+os.kill(os.getpid(), 15)
+""")
+    assert len(ends()) == 2
+
+
+def test_a_run_ends_once_though_the_process_ends_in_several_ways():
+    ended("""
+ending.watch(finish)
+atexit.register(lambda: os.kill(os.getpid(), 15))
+raise ValueError
+""")
+    assert [end["status"] for end in ends()] == ["failed"]
+
+
+# -- signals ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP"])
+def test_a_handler_of_the_users_own_stays_the_only_one(number):
+    done = ended(f"""
+signal.signal(signal.{number}, lambda *_: print("mine"))
+handler = signal.getsignal(signal.{number})
+watch = ending.watch(finish)
+assert signal.getsignal(signal.{number}) is handler
+os.kill(os.getpid(), signal.{number})
+print("went on", os.path.exists("ends"))
+""")
+    assert done.stdout == "mine\nwent on False\n", done.stderr
+
+
+def test_a_handler_the_user_puts_over_ours_may_call_what_it_found():
+    done = ended("""
+ending.watch(finish)
+before = signal.getsignal(signal.SIGTERM)
+def mine(number, frame):
+    before(number, frame)
+    sys.exit(9)
+signal.signal(signal.SIGTERM, mine)
+os.kill(os.getpid(), signal.SIGTERM)
+""")
+    assert done.returncode == 9
+    assert ends() == [{"status": "failed", "exit_code": 9}]
+
+
+def test_a_signal_that_is_ignored_stays_ignored():
+    done = ended("""
+signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+ending.watch(finish)
+os.kill(os.getpid(), signal.SIGHUP)
+print("went on", os.path.exists("ends"))
+""")
+    assert done.stdout == "went on False\n", done.stderr
+
+
+def test_a_run_outside_the_main_thread_takes_no_signal():
+    done = ended("""
+thread = threading.Thread(target=lambda: ending.watch(finish))
+thread.start(); thread.join()
+assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+""")
+    assert done.returncode == 0, done.stderr
+    assert ends() == [{"status": "completed"}]
+
+
+def test_cancelling_leaves_the_process_as_it_was():
+    done = ended("""
+def hooks():
+    return (sys.excepthook, sys.exit, signal.getsignal(signal.SIGTERM),
+            signal.getsignal(signal.SIGHUP))
+before = hooks()
+one, two = ending.watch(finish), ending.watch(finish)
+one.cancel()
+assert hooks() != before, "the other run is still watched"
+two.cancel()
+two.cancel()
+assert hooks() == before, hooks()
+""")
+    assert done.returncode == 0, done.stderr
+    assert ends() == []
+
+
+def test_a_signal_waits_until_a_section_is_left():
+    done = ended("""
+ending.watch(finish)
+section = ending.Section()
+with section:
+    with section:
+        os.kill(os.getpid(), signal.SIGTERM)
+        print("whole", flush=True)
+    print("really", flush=True)
+print("never")
+""")
+    assert done.returncode == -signal.SIGTERM
+    assert done.stdout == "whole\nreally\n"
+    assert ends() == [{"status": "interrupted", "signal": "SIGTERM"}]
+
+
+def test_a_second_signal_does_not_wait():
+    done = ended("""
+ending.watch(finish)
+with ending.Section():
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("never")
+""")
+    assert done.returncode == -signal.SIGTERM
+    assert "never" not in done.stdout
+    assert ends() == []
+
+
+def test_a_signal_waits_for_a_section_of_another_thread():
+    done = ended("""
+section = ending.Section()
+def finish_inside(outcome):
+    with section:
+        print("saved", flush=True)
+ending.watch(finish_inside)
+inside = threading.Event()
+def log():
+    with section:
+        inside.set()
+        time.sleep(0.3)
+        print("logged", flush=True)
+threading.Thread(target=log).start()
+inside.wait()
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(10)
+""")
+    assert done.stdout.split() == ["logged", "saved"]
+    assert done.returncode == -signal.SIGTERM
+
+
+def test_a_second_ctrl_c_during_saving_stops_at_once():
+    source = """
+def slow(outcome):
+    print("saving", flush=True)
+    time.sleep(30)
+ending.watch(slow)
+print("training", flush=True)
+time.sleep(30)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PRELUDE + source], stdout=subprocess.PIPE, text=True,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert process.stdout is not None
+    with process:
+        for said in ("training\n", "saving\n"):
+            assert process.stdout.readline() == said
+            process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        process.wait(10)
+    assert time.monotonic() - began < 5
+    assert process.returncode == -signal.SIGINT
+
+
+# -- forks -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["sys.exit(0)", "sys.exit(3)", "1 / 0", "os.kill(os.getpid(), 15)"])
+def test_a_forked_child_ends_as_if_nobody_watched(end):
+    done = ended(f"""
+ending.watch(finish)
+pid = os.fork()
+if pid == 0:
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    {end}
+_, status = os.waitpid(pid, 0)
+assert not os.path.exists("ends"), "the child ended its parent's run"
+print(os.waitstatus_to_exitcode(status))
+""")
+    assert done.returncode == 0, done.stderr
+    codes = {"sys.exit(0)": 0, "sys.exit(3)": 3, "1 / 0": 1}
+    assert int(done.stdout) == codes.get(end, -15)
+    assert ends() == [{"status": "completed"}]
+
+
+def test_a_forked_child_may_watch_a_run_of_its_own():
+    ended("""
+ending.watch(lambda outcome: None)
+if os.fork() == 0:
+    ending.watch(finish)
+    os.kill(os.getpid(), 15)
+os.wait()
+""")
+    assert ends() == [{"status": "interrupted", "signal": "SIGTERM"}]
+
+
+def test_a_pool_of_processes_can_be_terminated():
+    done = ended("""
+import multiprocessing
+ending.watch(finish)
+pool = multiprocessing.get_context("fork").Pool(2)
+pool.map_async(time.sleep, [30, 30])
+time.sleep(0.2)
+pool.terminate()
+pool.join()
+print("terminated", os.path.exists("ends"))
+""", timeout=20)  # fmt: skip
+    assert done.stdout == "terminated False\n", done.stderr
+
+
+# -- in publishable words --------------------------------------------------------------------
+
+
+def caught(raise_it) -> BaseException:
+    try:
+        raise_it()
+    except BaseException as error:  # noqa: BLE001 - any ending is looked at
+        return error
+    raise AssertionError("nothing was raised")
+
+
+class SomeError(Exception):
+    pass
+
+
+def test_an_exception_is_told_by_its_type_and_place_never_by_its_words():
+    def train():
+        raise SomeError("password=hunter2")
+
+    outcome = ending.outcome_of(caught(train))
+    line = train.__code__.co_firstlineno + 1
+    assert outcome == Outcome(
+        Status.FAILED,
+        exception=f"{__name__}.SomeError",
+        raised_at=f"tests/test_ending.py:{line}",
+    )
+    assert "hunter2" not in repr(outcome)
+
+
+def test_the_place_is_in_the_users_code_not_in_a_librarys():
+    def train():
+        json.loads("{")
+
+    raised_at = ending.outcome_of(caught(train)).raised_at
+    assert raised_at == f"tests/test_ending.py:{train.__code__.co_firstlineno + 1}"
+
+
+def test_the_place_is_in_the_users_code_not_in_this_packages():
+    def train():
+        ending.outcome_of(None).missing  # noqa: B018 - raises
+        raise AssertionError
+
+    def log():
+        from dvclive_dvc.logs.metrics import to_scalar
+
+        to_scalar("m", object())
+
+    raised_at = ending.outcome_of(caught(log)).raised_at
+    assert raised_at is not None
+    assert raised_at.startswith("tests/test_ending.py:")
+
+
+def test_a_file_outside_any_repository_is_told_by_its_bare_name(tmp_path):
+    script = tmp_path / "secret-folder" / "train.py"
+    script.parent.mkdir()
+    script.write_text("def train():\n    raise ValueError\n")
+    scope: dict = {}
+    exec(compile(script.read_text(), str(script), "exec"), scope)
+    assert ending.outcome_of(caught(scope["train"])).raised_at == "train.py:2"
+
+
+@pytest.mark.parametrize(
+    ("exc", "status", "signal_name"),
+    [
+        (None, Status.COMPLETED, None),
+        (SystemExit(), Status.COMPLETED, None),
+        (SystemExit(0), Status.COMPLETED, None),
+        (SystemExit(2), Status.FAILED, None),
+        (SystemExit("text"), Status.FAILED, None),
+        (KeyboardInterrupt(), Status.INTERRUPTED, "SIGINT"),
+        (GeneratorExit(), Status.INTERRUPTED, None),
+        (asyncio.CancelledError(), Status.INTERRUPTED, None),
+        (MemoryError(), Status.FAILED, None),
+    ],
+)
+def test_what_is_no_error_is_no_failure(exc, status, signal_name):
+    outcome = ending.outcome_of(exc)
+    assert outcome.status is status
+    assert outcome.signal == signal_name
+
+
+def test_an_exception_without_a_traceback_has_no_place():
+    assert ending.outcome_of(ValueError()).raised_at is None
