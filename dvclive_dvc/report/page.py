@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ class Chart:
     counts:   how often each row occurs, where equal rows were put together.
     holes:    (x, what it says) of the values that are no finite number.
     total:    rows in the file; `shown` of them are in `columns`.
+    is_metric: one of `log_metric`, not of `log_plot` or `log_sklearn_plot`.
     """
 
     title: str
@@ -36,13 +37,25 @@ class Chart:
     holes: Sequence[tuple[Any, str]] = ()
     total: int = 0
     shown: int = 0
+    is_metric: bool = False
+
+    def extremes(self) -> tuple[tuple[Any, float], tuple[Any, float]] | None:
+        """Where the first column is lowest and highest: (x, value) of each."""
+        xs, ys = self.columns[self.x], self.columns[self.ys[0]]
+        known = [(y, x) for x, y in zip(xs, ys, strict=True) if y is not None]
+        if not known:
+            return None
+        low = min(known, key=lambda pair: pair[0])
+        high = max(known, key=lambda pair: pair[0])
+        return (low[1], low[0]), (high[1], high[0])
 
 
 @dataclass(frozen=True)
 class Picture:
     """One logged image: its name, its file, and its bytes where they are shown.
 
-    step is the number in the name of one of a series `folder/{step}.png`.
+    step is the number in the name of one of a series `folder/{step}.png`; size is in pixels,
+    where the file tells it at once.
     """
 
     name: str
@@ -51,6 +64,7 @@ class Picture:
     kind: str
     step: int | None = None
     scaled: bool = False
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +84,7 @@ class Page:
     metrics:   (name, last value), flat.
     params:    (name, value), flat.
     artifacts: (name, type, path, description).
+    templates: the folder of the repository's own plot templates, where there is one.
     notes:     sentences about what could not be shown.
     """
 
@@ -84,4 +99,5 @@ class Page:
     galleries: tuple[Gallery, ...]
     images_total: int
     images_shown: int
-    notes: tuple[str, ...] = field(default_factory=tuple)
+    templates: Path | None = None
+    notes: tuple[str, ...] = ()

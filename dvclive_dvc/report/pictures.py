@@ -66,7 +66,7 @@ class Album:
                 known = self._known[path] = (stamp, data, kind, scaled)
         except OSError:
             return None
-        return Picture(name, path, known[1], known[2], step, known[3])
+        return Picture(name, path, known[1], known[2], step, known[3], _size(known[1], known[2]))
 
 
 def _grouped(root: Path) -> list[tuple[str, list[tuple[Path, int | None]]]]:
@@ -116,3 +116,12 @@ def _fitted(path: Path) -> tuple[bytes, str, bool]:
         return data, kind, False
     small = out.getvalue()
     return (small, "webp", True) if len(small) < len(data) else (data, kind, False)
+
+
+def _size(data: bytes, kind: str) -> tuple[int, int] | None:
+    """Width and height, where they stand at a fixed place in the file."""
+    if kind == "png" and len(data) > 24:  # noqa: PLR2004 - the header's length
+        return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    if kind == "gif" and len(data) > 10:  # noqa: PLR2004 - the header's length
+        return int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
+    return None

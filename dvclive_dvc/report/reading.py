@@ -71,6 +71,7 @@ class Reader:
             galleries=galleries,
             images_total=total,
             images_shown=shown,
+            templates=_templates_of(layout.root),
             notes=tuple(notes),
         )
 
@@ -115,6 +116,15 @@ class Reader:
         return _of_rows(rows, plot.config, name, budget)
 
 
+def _templates_of(root: Path) -> Path | None:
+    """Where the repository around the run keeps plot templates of its own (`.dvc/plots`)."""
+    for folder in root.parents:
+        if (folder / ".dvc").is_dir():
+            own = folder / ".dvc" / "plots"
+            return own if own.is_dir() else None
+    return None
+
+
 def _of_metric(layout: Layout, series: Series, budget: int) -> Chart:
     source = _relative_to(series.path, layout.root)
     name = _relative_to(series.path, layout.metrics_dir).removesuffix(".tsv")
@@ -133,6 +143,7 @@ def _of_metric(layout: Layout, series: Series, budget: int) -> Chart:
         holes=[(x, str(y)) for x, y in zip(steps, ys, strict=True) if not math.isfinite(y)],
         total=series.total,
         shown=len(steps),
+        is_metric=True,
     )
 
 

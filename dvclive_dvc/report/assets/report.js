@@ -1,0 +1,335 @@
+"use strict";
+(() => {
+  document.documentElement.classList.add("js");
+  const page = JSON.parse(document.getElementById("page-data").textContent);
+  const figures = [...document.querySelectorAll("[data-chart]")];
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const views = new Map();
+  const state = { smooth: 0.001, printing: false, failed: [] };
+  const font = getComputedStyle(document.body).fontFamily;
+
+  // -- looks: DVC's templates in the colours of the page ------------------------------------
+
+  function config(single) {
+    const night = dark.matches && !state.printing;
+    const ink = night ? "#a7adb8" : "#5b6472";
+    const line = night ? "#2b3038" : "#e8eaee";
+    const axis = {
+      labelColor: ink, titleColor: ink, gridColor: line, domainColor: line, tickColor: line,
+      labelFont: font, titleFont: font, labelFontSize: 11, titleFontSize: 11,
+      titleFontWeight: 500, titlePadding: 8, labelPadding: 5, tickSize: 4, labelOverlap: true,
+    };
+    return {
+      background: null,
+      font,
+      view: { stroke: null },
+      axis,
+      axisX: { grid: false, tickCount: 6, labelLimit: 90 },
+      axisY: { domain: false, ticks: false, tickCount: 5, labelLimit: 110 },
+      legend: {
+        labelColor: ink, titleColor: ink, labelFont: font, titleFont: font, title: null,
+        orient: single ? "right" : "bottom", labelLimit: 180, gradientLength: 160,
+        gradientThickness: 10,
+      },
+      headerColumn: { labels: false, title: null },
+      title: { color: ink, font },
+      line: { strokeWidth: 1.75, strokeJoin: "round" },
+      bar: { cornerRadiusEnd: 2 },
+      text: { fontSize: 11, font },
+      range: { heatmap: { scheme: "purples" }, ramp: { scheme: "purples" } },
+    };
+  }
+
+  // -- data: columns become the rows that the templates read ---------------------------------
+
+  function rowsOf(chart) {
+    const [xs, ...columns] = chart.c;
+    const rows = [];
+    let lone = false;
+    chart.y.forEach((y, k) => {
+      const values = columns[k];
+      let part = 0;
+      let first = rows.length;
+      let drawn = 0;
+      const close = () => {
+        if (drawn === 1) {
+          lone = true;
+          for (let i = first; i < rows.length; i++) rows[i].__lone = true;
+        }
+        drawn = 0;
+        first = rows.length;
+      };
+      for (let i = 0; i < xs.length; i++) {
+        if (values[i] === null && chart.gaps) {
+          close();
+          part += 1;
+          continue;
+        }
+        const row = { rev: page.series, __part: part };
+        row[chart.x] = xs[i];
+        row[chart.y.length > 1 ? page.several : y] = values[i];
+        if (chart.y.length > 1) row.field = y;
+        if (chart.n) row.__count = chart.n[i];
+        rows.push(row);
+        drawn += 1;
+      }
+      close();
+    });
+    return { rows, lone };
+  }
+
+  function filled(part, blanks) {
+    if (Array.isArray(part)) return part.map((item) => filled(item, blanks));
+    if (part !== null && typeof part === "object") {
+      const out = {};
+      for (const key of Object.keys(part)) out[key] = filled(part[key], blanks);
+      return out;
+    }
+    return typeof part === "string" && Object.hasOwn(blanks, part) ? blanks[part] : part;
+  }
+
+  function specOf(chart, width) {
+    const single = chart.y.length === 1;
+    const value = single ? chart.y[0] : page.several;
+    const spec = filled(page.specs[chart.s], {
+      "@x@": chart.x, "@y@": value, "@x_label@": chart.xl, "@y_label@": chart.yl, "@title@": "",
+    });
+    const { rows, lone } = rowsOf(chart);
+    spec.data = { values: rows };
+    delete spec.title;
+    const height = state.printing ? 180 : chart.h;
+    if (spec.facet) {
+      const side = Math.max(140, Math.min(width - 150, 340));
+      for (const layer of [spec.spec, ...(spec.spec.layer || [])]) {
+        if (layer.width) Object.assign(layer, { width: side, height: side });
+      }
+      const classes = new Set(chart.c[0]).size;
+      for (const param of spec.params || []) {
+        if (param.name === "showValues") param.value = classes <= 15;
+      }
+    } else {
+      Object.assign(spec, {
+        width, height, autosize: { type: "fit", contains: "padding", resize: true },
+      });
+    }
+    if (spec.layer) {
+      const x = { field: chart.x, type: "quantitative", title: chart.xl };
+      const mine = { strokeDash: { value: [1, 0] }, shape: { value: "circle" } };
+      if (lone) {
+        spec.layer.push({
+          transform: [{ filter: "datum.__lone" }],
+          mark: { type: "point", filled: true, size: 22, opacity: 1 },
+          encoding: { x, y: { field: value, type: "quantitative", title: chart.yl }, ...mine },
+        });
+      }
+      if (chart.holes.length) {
+        spec.layer.push({
+          data: { values: chart.holes.map(([at, is]) => ({ [chart.x]: at, value: is })) },
+          mark: { type: "point", size: 36, strokeWidth: 1.5, opacity: 0.9 },
+          encoding: {
+            x,
+            y: { value: 4 },
+            color: { value: "#e5484d" },
+            strokeDash: { value: [1, 0] },
+            shape: { value: "M-.5-.5L.5,.5M.5-.5L-.5,.5" },
+            tooltip: [{ field: chart.x, type: "quantitative" }, { field: "value" }],
+          },
+        });
+      }
+    }
+    return spec;
+  }
+
+  // -- drawing -------------------------------------------------------------------------------
+
+  // Nothing is fetched, whatever a template or a column may ask for.
+  const refuse = () => Promise.reject(new Error("this report loads nothing"));
+  const loader = { load: refuse, sanitize: refuse, http: refuse, file: refuse };
+
+  function draw(figure) {
+    const box = figure.querySelector(".plot");
+    const chart = page.charts[Number(figure.dataset.chart)];
+    const width = Math.max(200, Math.floor(box.clientWidth));
+    erase(figure);
+    try {
+      const logger = vega.logger(vega.Error);
+      const facet = Boolean(page.specs[chart.s].facet);
+      const look = config(chart.y.length === 1);
+      if (chart.y.length === 1 && !facet) look.legend = { disable: true };
+      const compiled = vegaLite.compile(specOf(chart, width), { config: look, logger }).spec;
+      const view = new vega.View(vega.parse(compiled), {
+        loader,
+        logger,
+        renderer: state.printing ? "svg" : "canvas",
+        container: box,
+        hover: true,
+      });
+      view.tooltip((_, event, item, value) => tip(chart, event, value));
+      if (state.smooth > 0.001) setSmooth(view);
+      view.run();
+      views.set(figure, { view, width, facet });
+      figure.classList.add("drawn");
+    } catch (error) {
+      state.failed.push(`${chart.t}: ${error.message}`);
+      box.textContent = `This plot cannot be drawn: ${error.message}`;
+      figure.classList.add("failed");
+    }
+  }
+
+  function erase(figure) {
+    const old = views.get(figure);
+    if (old) old.view.finalize();
+    views.delete(figure);
+    figure.querySelector(".plot").replaceChildren();
+  }
+
+  function setSmooth(view) {
+    try {
+      view.signal("smooth", state.smooth);
+    } catch {
+      return false; // a template without smoothing
+    }
+    return true;
+  }
+
+  const waiting = new Set(figures);
+  function take(figure) {
+    if (!waiting.delete(figure)) return;
+    seen.unobserve(figure);
+    draw(figure);
+  }
+  const seen = new IntersectionObserver(
+    (entries) => entries.forEach((entry) => entry.isIntersecting && take(entry.target)),
+    { rootMargin: "300px" },
+  );
+
+  // The first plots are drawn ahead of the eye, so that scrolling and printing find them; of
+  // thousands the rest wait until they are looked at.
+  const AHEAD = 80;
+  const later = window.requestIdleCallback || ((f) => setTimeout(() => f(), 30));
+  function ahead() {
+    const next = figures.slice(0, AHEAD).find((figure) => waiting.has(figure) && !figure.hidden);
+    if (!next) return document.documentElement.classList.add("all-drawn");
+    take(next);
+    later(ahead);
+  }
+
+  function again() {
+    for (const figure of [...views.keys()]) draw(figure);
+  }
+
+  // -- the tooltip: text only, so that no name becomes markup --------------------------------
+
+  const bubble = document.getElementById("tip");
+  function shown(value) {
+    if (typeof value !== "number") return typeof value === "object" ? JSON.stringify(value) : String(value);
+    if (Number.isInteger(value)) return value.toLocaleString("en");
+    return String(Number(value.toPrecision(6)));
+  }
+  function tip(chart, event, value) {
+    if (value === null || value === undefined || value === "") {
+      bubble.hidden = true;
+      return;
+    }
+    const told = typeof value === "object" ? Object.entries(value) : [["", value]];
+    bubble.replaceChildren();
+    for (const [key, item] of told) {
+      if (key.startsWith("__") || key === "rev" || item === undefined) continue;
+      const name = document.createElement("span");
+      // The one series of a run is its working files; its value is the column's.
+      name.textContent = key === page.series ? chart.yl : key.replace(`${page.series}::`, "");
+      const text = document.createElement("b");
+      text.textContent = shown(item);
+      bubble.append(name, text);
+    }
+    bubble.hidden = !bubble.childElementCount;
+    const { clientX, clientY } = event;
+    const { offsetWidth: w, offsetHeight: h } = bubble;
+    bubble.style.left = `${Math.max(4, Math.min(clientX + 14, innerWidth - w - 8))}px`;
+    bubble.style.top = `${clientY + 18 + h > innerHeight ? clientY - h - 10 : clientY + 18}px`;
+  }
+  addEventListener("scroll", () => { bubble.hidden = true; }, { passive: true });
+
+  // -- what the page offers ------------------------------------------------------------------
+
+  const slider = document.querySelector("#smooth input");
+  let asked = 0;
+  if (slider) {
+    slider.value = 0;
+    slider.addEventListener("input", () => {
+      state.smooth = 0.001 + 0.6 * (slider.value / 100) ** 2;
+      cancelAnimationFrame(asked);
+      asked = requestAnimationFrame(() => {
+        for (const { view } of views.values()) if (setSmooth(view)) view.run();
+      });
+    });
+  }
+
+  const search = document.querySelector("#filter");
+  if (search) {
+    search.addEventListener("input", () => {
+      const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+      for (const group of document.querySelectorAll("#metrics .group")) {
+        let any = false;
+        for (const figure of group.querySelectorAll("[data-chart]")) {
+          const name = figure.querySelector("h4").textContent.toLowerCase();
+          figure.hidden = !words.every((word) => name.includes(word));
+          any = any || !figure.hidden;
+        }
+        group.hidden = !any;
+      }
+    });
+  }
+
+  for (const series of document.querySelectorAll(".series")) {
+    const frames = [...series.querySelectorAll("figure")];
+    const range = series.querySelector("input");
+    const told = series.querySelector("output");
+    const show = (i) => {
+      frames.forEach((frame, k) => frame.classList.toggle("on", k === i));
+      told.textContent = frames[i].dataset.step;
+    };
+    range.addEventListener("input", () => show(Number(range.value)));
+    show(frames.length - 1);
+  }
+
+  const dialog = document.getElementById("large");
+  document.addEventListener("click", (event) => {
+    const image = event.target.closest("#images figure img");
+    if (image && dialog.showModal) {
+      dialog.querySelector("img").src = image.src;
+      dialog.querySelector("img").alt = image.alt;
+      dialog.querySelector("p").textContent = image.alt;
+      dialog.showModal();
+    } else if (event.target.closest("#large")) {
+      dialog.close();
+    }
+  });
+
+  // -- when it happens -----------------------------------------------------------------------
+
+  window.report = { state, views, figures, waiting }; // for people with a console, and tests
+  if (!window.vega) return;
+  figures.forEach((figure) => seen.observe(figure));
+  later(ahead);
+  dark.addEventListener("change", again);
+  let width = innerWidth;
+  let timer = 0;
+  addEventListener("resize", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      if (innerWidth === width || state.printing) return;
+      width = innerWidth;
+      again();
+    }, 150);
+  });
+  addEventListener("beforeprint", () => {
+    state.printing = true;
+    figures.slice(0, 300).forEach(take);
+    again();
+  });
+  addEventListener("afterprint", () => {
+    state.printing = false;
+    again();
+  });
+})();

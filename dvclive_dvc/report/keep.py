@@ -1,0 +1,49 @@
+"""What is dear to make and the same for every run, kept in the user's cache folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def folder() -> Path:
+    """Where it is kept: `DVCLIVE_DVC_CACHE`, else `dvclive_dvc` in the system's cache folder."""
+    environ = os.environ
+    if given := environ.get("DVCLIVE_DVC_CACHE"):
+        return Path(given)
+    if sys.platform == "win32":
+        base = environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base, "dvclive_dvc")
+
+
+def kept(name: str, made_from: Path, make: Callable[[], bytes]) -> bytes:
+    """The bytes that `make` gives, made once for each state of the file `made_from`.
+
+    A cache that cannot be read or written costs time alone.
+    """
+    stat = made_from.stat()
+    stem, _, ending = name.rpartition(".")
+    path = folder() / f"{stem}-{stat.st_size:x}-{stat.st_mtime_ns:x}.{ending}"
+    with contextlib.suppress(OSError):
+        return path.read_bytes()
+    data = make()
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.replace(path, data)
+        # Those of former versions are of no more use.
+        for old in path.parent.glob(f"{stem}-*.{ending}"):
+            if old != path:
+                old.unlink()
+    return data

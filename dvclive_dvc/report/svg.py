@@ -1,0 +1,232 @@
+"""Plain drawings of charts as SVG, for where Vega is not: no script, no library.
+
+They stand in a notebook's output, in `report.md`, and in `report.html` without the extra
+`report`. The colours follow those of the text around them.
+"""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from .page import Chart
+
+# The first are DVC's own (dvc_render.vega.OPTIONAL_ANCHOR_RANGES).
+_COLORS = ("#945dd6", "#13adc7", "#f46837", "#48bb78", "#4299e1", "#ed8936", "#f56565")
+_WIDTH, _HEIGHT = 420, 220
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 10, 36
+_BARS = 40
+_CELLS = 40
+_READABLE = 14
+
+
+def line_chart(chart: Chart, *, alone: bool = False) -> str:
+    """The drawing; empty where the chart holds nothing to draw.
+
+    `alone` makes a file of its own: named, and on a background that suits its colours.
+    """
+    if chart.counts is not None:
+        body = "".join(_matrix(chart))
+    elif chart.template.startswith("bar"):
+        body = "".join(_bars(chart))
+    else:
+        body = "".join(_lines(chart))
+    if not body:
+        return ""
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
+        'font-family="system-ui, sans-serif" font-size="11" role="img" '
+    )
+    if not alone:
+        return f'{head} width="{_WIDTH}" style="max-width:100%" fill="currentColor">{body}</svg>'
+    return (
+        f'{head} width="{_WIDTH}" height="{_HEIGHT}" color="#5b6472" fill="#5b6472">'
+        f"<title>{escape(chart.title)}</title>"
+        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#fff"/>{body}</svg>\n'
+    )
+
+
+def _numbers(values: Iterable[Any]) -> list[float | None]:
+    return [float(v) if isinstance(v, (int, float)) and math.isfinite(v) else None for v in values]
+
+
+def _lines(chart: Chart) -> Iterator[str]:
+    xs = _numbers(chart.columns[chart.x])
+    columns = [_numbers(chart.columns[y]) for y in chart.ys]
+    points = [
+        [(x, y) if x is not None and y is not None else None for x, y in zip(xs, ys, strict=True)]
+        for ys in columns
+    ]
+    found = [point for line in points for point in line if point is not None]
+    if not found:
+        return
+    x_low, x_high = _span([x for x, _ in found])
+    y_low, y_high = _span([y for _, y in found])
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return (
+            _LEFT + (x - x_low) / (x_high - x_low) * (_WIDTH - _LEFT - _RIGHT),
+            _HEIGHT - _BOTTOM - (y - y_low) / (y_high - y_low) * (_HEIGHT - _TOP - _BOTTOM),
+        )
+
+    for tick in _ticks(y_low, y_high):
+        _, py = at(x_low, tick)
+        yield (
+            f'<path d="M{_LEFT} {py:.1f}H{_WIDTH - _RIGHT}" stroke="currentColor" '
+            f'stroke-opacity=".15"/><text x="{_LEFT - 6}" y="{py + 4:.1f}" '
+            f'text-anchor="end">{_tick(tick)}</text>'
+        )
+    for tick in _ticks(x_low, x_high):
+        px, _ = at(tick, y_low)
+        yield (
+            f'<text x="{px:.1f}" y="{_HEIGHT - _BOTTOM + 15}" '
+            f'text-anchor="middle">{_tick(tick)}</text>'
+        )
+    yield _caption(chart.x_label)
+    dots = chart.template.startswith("scatter")
+    for i, line in enumerate(points):
+        color = _COLORS[i % len(_COLORS)]
+        for run in _runs(line):
+            places = [at(x, y) for x, y in run]
+            if dots or len(places) == 1:
+                yield "".join(
+                    f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.2" fill="{color}"/>' for x, y in places
+                )
+                continue
+            path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+            yield (
+                f'<path d="M{path}" fill="none" stroke="{color}" stroke-width="1.6" '
+                'stroke-linejoin="round"/>'
+            )
+    if len(chart.ys) > 1:
+        for i, y in enumerate(chart.ys):
+            yield (
+                f'<text x="{_WIDTH - _RIGHT}" y="{_TOP + 12 + 14 * i}" text-anchor="end" '
+                f'fill="{_COLORS[i % len(_COLORS)]}">{escape(_cut(y))}</text>'
+            )
+
+
+def _runs(line: Sequence[tuple[float, float] | None]) -> Iterator[list[tuple[float, float]]]:
+    """The unbroken stretches of a line."""
+    run: list[tuple[float, float]] = []
+    for point in (*line, None):
+        if point is not None:
+            run.append(point)
+        elif run:
+            yield run
+            run = []
+
+
+def _matrix(chart: Chart) -> Iterator[str]:
+    """A confusion matrix: darker where more is counted."""
+    counts: dict[tuple[str, str], int] = {}
+    columns = zip(chart.columns[chart.x], chart.columns[chart.ys[0]], strict=True)
+    for pair, count in zip(columns, chart.counts or (), strict=True):
+        counts[str(pair[0]), str(pair[1])] = count
+    across = sorted({x for x, _ in counts})[:_CELLS]
+    down = sorted({y for _, y in counts})[:_CELLS]
+    most = max(counts.values(), default=1)
+    if not across:
+        return
+    side = min((_WIDTH - 2 * _LEFT) / len(across), (_HEIGHT - _TOP - _BOTTOM) / len(down))
+    for i, x in enumerate(across):
+        for j, y in enumerate(down):
+            count = counts.get((x, y), 0)
+            left, top = _LEFT + 30 + i * side, _TOP + j * side
+            share = count / most
+            yield (
+                f'<rect x="{left:.1f}" y="{top:.1f}" width="{side:.1f}" height="{side:.1f}" '
+                f'fill="{_COLORS[0]}" fill-opacity="{0.06 + 0.94 * share:.2f}"/>'
+            )
+            if side > _READABLE:
+                ink = ' fill="#fff"' if share > 0.5 else ""  # noqa: PLR2004 - half as dark
+                yield (
+                    f'<text x="{left + side / 2:.1f}" y="{top + side / 2 + 4:.1f}" '
+                    f'text-anchor="middle"{ink}>{count}</text>'
+                )
+    if side > _READABLE:
+        for i, x in enumerate(across):
+            left = _LEFT + 30 + (i + 0.5) * side
+            yield (
+                f'<text x="{left:.1f}" y="{_TOP + side * len(down) + 14:.1f}" '
+                f'text-anchor="middle">{escape(_cut(x, side / 6))}</text>'
+            )
+        for j, y in enumerate(down):
+            yield (
+                f'<text x="{_LEFT + 24}" y="{_TOP + (j + 0.5) * side + 4:.1f}" '
+                f'text-anchor="end">{escape(_cut(y, 12))}</text>'
+            )
+    yield _caption(f"{chart.x_label} \u2192, {chart.y_label} \u2193")
+
+
+def _bars(chart: Chart) -> Iterator[str]:
+    """Horizontal bars, as DVC's templates lay them: the number is `x`, the name `y`."""
+    numbers = _numbers(chart.columns[chart.x])
+    names = chart.columns[chart.ys[0]]
+    bars = [(str(n), v) for n, v in zip(names, numbers, strict=True) if v is not None]
+    if chart.template.endswith("sorted"):
+        bars.sort(key=lambda bar: -bar[1])
+    bars = bars[:_BARS]
+    if not bars:
+        return
+    high = max((value for _, value in bars), default=0)
+    low = min(0.0, *(value for _, value in bars))
+    height = min(22.0, (_HEIGHT - _TOP - _BOTTOM) / len(bars))
+    scale = (_WIDTH - 2 * _LEFT - _RIGHT) / ((max(high, 0) - low) or 1)
+    left = 2 * _LEFT
+    for i, (name, value) in enumerate(bars):
+        top = _TOP + i * height
+        start = left + (min(value, 0) - low) * scale
+        yield (
+            f'<rect x="{start:.1f}" y="{top + 1:.1f}" width="{abs(value) * scale:.1f}" '
+            f'height="{height - 2:.1f}" fill="{_COLORS[0]}"><title>{escape(name)}: {value:g}'
+            f'</title></rect><text x="{left - 6}" y="{top + height / 2 + 4:.1f}" '
+            f'text-anchor="end">{escape(_cut(name, 17))}</text>'
+        )
+    yield _caption(chart.x_label)
+
+
+def _caption(text: str) -> str:
+    middle = (_LEFT + _WIDTH - _RIGHT) / 2
+    return (
+        f'<text x="{middle:.0f}" y="{_HEIGHT - 5}" text-anchor="middle" '
+        f'fill-opacity=".75">{escape(_cut(text, 60))}</text>'
+    )
+
+
+def _cut(text: str, most: float = 28) -> str:
+    most = max(1, int(most))
+    return text if len(text) <= most else f"{text[: most - 1]}\u2026"
+
+
+def _span(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    if low == high:
+        room = abs(low) * 0.1 or 1.0
+        return low - room, high + room
+    return low, high
+
+
+def _ticks(low: float, high: float, about: int = 4) -> list[float]:
+    """Round numbers between the two, about so many."""
+    rough = (high - low) / about
+    if not math.isfinite(rough) or rough <= 0:
+        return []
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next((m * power for m in (1, 2, 5, 10) if m * power >= rough), 10 * power)
+    first = math.ceil(low / step)
+    return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _tick(value: float) -> str:
+    if value == 0:
+        return "0"
+    if abs(value) >= 1e5:  # noqa: PLR2004 - as many digits as there is room for
+        for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+            if abs(value) >= size and abs(value) < size * 1e4:
+                return f"{value / size:g}{unit}"
+    return f"{value:.4g}"

@@ -1,0 +1,183 @@
+"""Folders as runs leave them, for the report to draw: small ones, and one of everything."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import json
+import math
+import random
+from typing import TYPE_CHECKING, Any
+
+from dvclive_dvc.backend import Artifact, Entries, Mode, Outcome, Plot, Run, Status
+from dvclive_dvc.layout import Layout
+from dvclive_dvc.report import Facts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Each would do harm where it is put into the page as it is.
+MARKUP = (
+    "</script><script>window.hurt = 1</script>",
+    "<img src=x onerror='window.hurt = 2'>",
+    "<!-- <script>",
+    'a"b\'c`d',
+    "${window.hurt = 3}",
+    "loss[0].x\\y",
+    "datum['rev'] + '",
+    "\u2028 line \u2029 separators \u202e reversed",
+    "&lt;b&gt; &amp;",
+    "@x@",
+    "\U0001f600 \u0645\u0631\u062d\u0628\u0627",
+)
+
+
+def facts(layout: Layout, *, plots: list[Plot] | None = None, **more: Any) -> Facts:
+    """Facts of a run on which nothing special is known."""
+    told: dict[str, Any] = {
+        "run": Run(name="olive-heron", baseline="4f2a9c" + "0" * 34, mode=Mode.STANDALONE),
+        "entries": Entries(plots=tuple(plots or ())),
+        "started": datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(seconds=90),
+        "step": 3,
+        "outcome": Outcome(Status.COMPLETED),
+    }
+    return Facts(**{**told, **more})
+
+
+def put_metric(layout: Layout, name: str, values: list[Any], *, start: int = 0) -> Path:
+    """A metric's file with one row a step."""
+    path = layout.metrics_dir / f"{name}.tsv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = "".join(f"{step}\t{value}\n" for step, value in enumerate(values, start))
+    path.write_text(f"step\t{name.rpartition('/')[2]}\n{rows}", encoding="utf-8")
+    return path
+
+
+def put_plot(
+    layout: Layout, name: str, rows: Any, kind: str = "custom", **config: Any
+) -> Plot:
+    """A custom or scikit-learn plot's file and its entry."""
+    folder = layout.custom_dir if kind == "custom" else layout.sklearn_dir
+    path = folder / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    return Plot(path, config)
+
+
+def png(width: int, height: int, seed: int = 0) -> bytes:
+    """A picture of coloured blobs."""
+    from PIL import Image, ImageDraw
+
+    chance = random.Random(seed)
+    image = Image.new("RGB", (width, height), tuple(chance.randrange(30, 90) for _ in "rgb"))
+    draw = ImageDraw.Draw(image)
+    for _ in range(12):
+        x, y, r = chance.random() * width, chance.random() * height, width * chance.random() / 4
+        color = tuple(chance.randrange(90, 255) for _ in "rgb")
+        draw.ellipse((x - r, y - r, x + r, y + r), fill=color)
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()
+
+
+def put_image(layout: Layout, name: str, data: bytes) -> Path:
+    """An image's file."""
+    path = layout.images_dir / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def _curve(steps: int, seed: int, noise: float) -> list[Any]:
+    chance = random.Random(seed)
+    scale = 3.0 + seed / 4
+    return [
+        round(0.1 + scale * math.exp(-5 * i / steps) * (1 + noise * chance.gauss(0, 1)), 6)
+        for i in range(steps)
+    ]
+
+
+def rich(root: Path, *, steps: int = 100_000, images: int = 200, markup: bool = True) -> tuple[Layout, Facts]:
+    """Twelve metrics, images, all kinds of plots, tables; with `markup`, names that bite."""
+    layout = Layout.at(root)
+    names = [
+        "train/loss", "train/accuracy", "train/grad_norm", "val/loss", "val/accuracy", "val/f1",
+        "learning_rate", "throughput",
+    ]  # fmt: skip
+    names += [f"odd/{text.replace('/', '∕')}" for text in MARKUP[:4]] if markup else [
+        "test/loss", "test/accuracy", "system/cpu", "system/ram"]
+    summary: dict[str, Any] = {"step": steps - 1}
+    for seed, name in enumerate(names):
+        values = _curve(steps, seed, 0.02 + 0.03 * (seed % 3))
+        if "accuracy" in name or "f1" in name:
+            values = [round(1 - value / 5, 6) for value in values]
+        if name == "train/grad_norm":
+            values[steps // 3 : steps // 3 + steps // 50] = ["nan"] * (steps // 50)
+            values[steps // 2] = "inf"
+            values[steps // 4] = 9.5
+        put_metric(layout, name, values)
+        folder = summary
+        *parents, last = name.split("/")
+        for parent in parents:
+            folder = folder.setdefault(parent, {})
+        folder[last] = values[-1]
+    layout.metrics_file.write_text(json.dumps(summary), encoding="utf-8")
+    layout.params_file.write_text(
+        json.dumps(
+            {
+                "optimizer": {"name": "adamw", "lr": 0.0003, "betas": [0.9, 0.999]},
+                "epochs": 40, "batch_size": 256, "amp": True, "resume_from": None,
+                "note": MARKUP[0] if markup else "a first try",
+            }
+        ),
+        encoding="utf-8",
+    )  # fmt: skip
+    chance = random.Random(7)
+    small = [png(50, 50, seed) for seed in range(20)]
+    for i in range(images - 12):
+        put_image(layout, f"samples/{'train' if i % 2 else 'val'}/{i // 2}.png", small[i % 20])
+    for i in range(11):
+        put_image(layout, f"predictions/{'cat dog bird fox owl ape bee cow eel emu hen'.split()[i]}.png", png(320, 240, i))
+    put_image(layout, (MARKUP[1].replace("/", "∕") + ".png") if markup else "architecture.png", png(640, 360, 99))
+
+    classes = ["cat", "dog", "bird", "fox"]
+    matrix = []
+    for actual in classes:
+        for _ in range(60):
+            guess = actual if chance.random() < 0.8 else chance.choice(classes)
+            matrix.append({"actual": actual, "predicted": guess})
+    rates = [i / 200 for i in range(201)]
+    roc = {"roc": [{"fpr": r, "tpr": r**0.25, "threshold": 1 - r if r else math.inf} for r in rates]}
+    pr = {"precision_recall": [{"precision": 1 - r**4 * 0.7, "recall": r, "threshold": r} for r in rates]}
+    det = {"det": [{"fpr": r, "fnr": (1 - r) ** 4, "threshold": r} for r in rates]}
+    cal = {"calibration": [{"prob_true": r**1.3, "prob_pred": r} for r in rates[::20]]}
+    axes = {"x_label": "False Positive Rate", "y_label": "True Positive Rate"}
+    words = {"x": "actual", "y": "predicted", "x_label": "True Label", "y_label": "Predicted Label"}
+    plots = [
+        put_plot(layout, "confusion_matrix", matrix, "sklearn", template="confusion", title="Confusion Matrix", **words),
+        put_plot(layout, "confusion_normalized", matrix, "sklearn", template="confusion_normalized", title="Confusion Matrix (normalized)", **words),
+        put_plot(layout, "roc", roc, "sklearn", template="simple", x="fpr", y="tpr", title="Receiver operating characteristic (ROC)", **axes),
+        put_plot(layout, "precision_recall", pr, "sklearn", template="simple", x="recall", y="precision", title="Precision-Recall Curve"),
+        put_plot(layout, "det", det, "sklearn", template="simple", x="fpr", y="fnr", title="Detection error tradeoff (DET)"),
+        put_plot(layout, "calibration", cal, "sklearn", template="simple", x="prob_pred", y="prob_true", title="Calibration curve"),
+        put_plot(layout, "clusters", [{"pca 1": chance.gauss(c, 0.6), "pca 2": chance.gauss(-c, 0.8)} for c in (0, 2, 4) for _ in range(120)], template="scatter", x="pca 1", y="pca 2", title="Embedding"),
+        put_plot(layout, "jitter", [{"class": chance.choice(classes), "score": chance.random()} for _ in range(200)], template="scatter_jitter", x="class", y="score", title="Scores by class"),
+        put_plot(layout, "importance", [{"feature": f"feature {i}", "gain": round(chance.random() ** 2 * 10, 3)} for i in range(9)], template="bar_horizontal_sorted", x="gain", y="feature", title="Feature importance"),
+        put_plot(layout, "per_class", [{"name": c, "recall": chance.random()} for c in classes], template="bar_horizontal", x="recall", y="name", title="Recall by class"),
+        put_plot(layout, "quantiles", [{"hour": i, "p50": 20 + 5 * math.sin(i / 4), "p90": 32 + 8 * math.sin(i / 4), "p99": 50 + 12 * math.sin(i / 4 + 1)} for i in range(48)], template="linear", x="hour", y=["p50", "p90", "p99"], title="Latency quantiles", y_label="ms"),
+        put_plot(layout, "smooth", [{"t": i, "v": math.sin(i / 9) + chance.gauss(0, 0.2)} for i in range(120)], template="smooth", x="t", y="v", title="Drift"),
+    ]  # fmt: skip
+    if markup:
+        for i, text in enumerate(MARKUP):
+            plots.append(put_plot(
+                layout, f"odd {i}", [{text: x, text + "!": x * x} for x in range(9)],
+                template="simple" if i % 2 else "linear", x=text, y=text + "!", title=text, x_label=text, y_label=text,
+            ))
+    artifacts = {
+        "mymodel": Artifact(root.parent / "model.pt", type="model", desc="The best checkpoint by validation loss"),
+        "vocabulary": Artifact(root.parent / "vocab.json", desc=MARKUP[1] if markup else None),
+    }
+    run = Run(name=(MARKUP[1] if markup else "olive-heron"), baseline="4f2a9c1" + "0" * 33, saves=True)
+    entries = Entries(plots=(Plot(layout.metrics_dir, {"x": "step"}), Plot(layout.images_dir), *plots), artifacts=artifacts)
+    return layout, facts(layout, run=run, entries=entries, step=steps - 1,
+        started=datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=3, minutes=12))
