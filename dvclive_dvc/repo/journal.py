@@ -258,7 +258,10 @@ def _relocated(record: Record, dvc_root: Path) -> Record:
         dvcyaml=moved(record.dvcyaml) if record.dvcyaml else None,
         include=tuple(map(moved, record.include)),
         pointers=tuple(map(moved, record.pointers)),
-        git={name: str(moved(Path(value))) for name, value in record.git.items()},
+        git={
+            name: str(moved(Path(value))) if os.path.isabs(value) else value  # noqa: PTH117 - text
+            for name, value in record.git.items()
+        },
     )
 
 

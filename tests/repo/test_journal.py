@@ -1,0 +1,332 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dvclive_dvc.backend import Outcome, Status
+from dvclive_dvc.repo import journal
+from dvclive_dvc.repo.record import Process, Record, Source
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+def record_in(root: Path, **changes) -> Record:
+    """The record of a run of this process in the project `root`."""
+    (root / ".dvc").mkdir(parents=True, exist_ok=True)
+    record = Record(
+        id="1" * 32,
+        git_root=root,
+        dvc_root=root,
+        dir=root / "dvclive",
+        dvcyaml=root / "dvclive" / "dvc.yaml",
+        baseline="a" * 40,
+        name="first-run",
+        message="of\nmany lines",
+        script="train.py",
+        include=(root / "notes",),
+        commit_data=True,
+        sources=(Source("train.py", "b" * 40, 0o100644),),
+        pointers=(root / "model.pt.dvc",),
+        process=journal.this_process(),
+        started="2026-01-02T03:04:05+00:00",
+        git={"GIT_DIR": str(root / "elsewhere.git")},
+    )
+    return dataclasses.replace(record, **changes)
+
+
+def only(root: Path) -> journal.Entry:
+    entries, unreadable = journal.read_all(root)
+    assert unreadable == []
+    assert len(entries) == 1
+    return entries[0]
+
+
+def process_running(source: str, *args: object) -> subprocess.Popen[str]:
+    """A process that ran `source`, said 'ready', and goes on until it is killed."""
+    code = f"{source}\nprint('ready', flush=True)\nimport time; time.sleep(60)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, args)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+ENTER = """
+import dataclasses, sys
+from pathlib import Path
+from dvclive_dvc.repo import journal
+root = Path(sys.argv[1])
+record = journal.read_all(root)[0][0].record
+process = journal.this_process()
+if len(sys.argv) > 2:
+    process = dataclasses.replace(process, born=process.born.replace(*sys.argv[2].split(",")))
+journal.write(dataclasses.replace(record, process=process))
+"""
+
+
+# -- on disk ---------------------------------------------------------------------------------
+
+
+def test_a_journal_reads_back_as_it_was_written(tmp_path):
+    record = record_in(tmp_path)
+    journal.write(record)
+    assert only(tmp_path).record == record
+    assert only(tmp_path).outcome is None
+
+
+# Surrogates are what Python makes of a file name that is not UTF-8.
+NAMES = st.text(
+    st.characters(exclude_characters="/\0") | st.sampled_from("\udc80\udcff"), min_size=1
+).filter(lambda name: name not in {".", ".."})
+
+
+@settings(max_examples=30, deadline=None)
+@given(name=NAMES, message=st.none() | st.text(), file=NAMES)
+def test_whatever_stands_in_a_journal_reads_back(tmp_path_factory, name, message, file):
+    root = tmp_path_factory.mktemp("project")
+    record = record_in(root, name=name, message=message, pointers=(root / file,), dvcyaml=None)
+    journal.write(record)
+    assert only(root).record == record
+    journal.remove(record)
+
+
+def test_a_removed_journal_leaves_no_file(tmp_path):
+    record = record_in(tmp_path)
+    journal.write(record)
+    journal.write(dataclasses.replace(record, pointers=()))
+    assert [path.name for path in journal.folder(tmp_path).iterdir()] == [f"{record.id}.json"]
+    journal.remove(record)
+    journal.remove(record)
+    assert list(journal.folder(tmp_path).iterdir()) == []
+
+
+def test_how_a_run_ended_that_could_not_be_saved_is_kept(tmp_path):
+    outcome = Outcome(Status.FAILED, "builtins.ValueError", "train.py:3", 1, None)
+    record = record_in(tmp_path)
+    journal.write(record)
+    journal.keep(record, outcome)
+    assert only(tmp_path).outcome == outcome
+    assert only(tmp_path).record == record
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"version": 1, "run": {}}', "\xff\x00"])
+def test_a_journal_that_cannot_be_read_is_kept_and_named(tmp_path, text):
+    record = record_in(tmp_path)
+    journal.write(record)
+    damaged = journal.folder(tmp_path) / "damaged.json"
+    damaged.write_bytes(text.encode("latin-1"))
+    entries, unreadable = journal.read_all(tmp_path)
+    assert [entry.record for entry in entries] == [record], "the others are read"
+    assert unreadable == [damaged]
+    assert damaged.read_bytes() == text.encode("latin-1")
+
+
+def test_a_journal_of_a_later_version_is_kept_and_named(tmp_path):
+    journal.write(record_in(tmp_path))
+    (path,) = journal.folder(tmp_path).iterdir()
+    document = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**document, "version": document["version"] + 1}))
+    assert journal.read_all(tmp_path) == ([], [path])
+
+
+def test_a_project_without_journals_has_none(tmp_path):
+    assert journal.read_all(tmp_path) == ([], [])
+
+
+def test_a_journal_that_cannot_be_written_is_one_warning(tmp_path, caplog):
+    record = record_in(tmp_path, id="2" * 32)
+    (tmp_path / ".dvc" / "tmp").write_text("a file where the folder should be")
+    journal.write(record)
+    journal.write(record)
+    journal.keep(record, Outcome())
+    assert len(caplog.messages) == 1
+    assert "first-run" in caplog.text
+
+
+@pytest.mark.parametrize("below", ["", "models/digits"])
+def test_a_project_that_moved_takes_its_journals_along(tmp_path, below):
+    old = tmp_path / "old"
+    record = record_in(
+        old / below,
+        git_root=old,
+        process=Process(1, "gone"),
+        git={"GIT_DIR": str(old / "x.git"), "GIT_PREFIX": "a/"},
+        include=(Path("/elsewhere"),),
+    )
+    journal.write(record)
+    new = tmp_path / "deeper" / "new"
+    shutil.copytree(old, new)
+    journal.remove(record)
+    moved = only(new / below).record
+    assert moved.git_root == new
+    assert moved.dvc_root == new / below
+    assert moved.dir == new / below / "dvclive"
+    assert moved.dvcyaml == new / below / "dvclive" / "dvc.yaml"
+    assert moved.pointers == (new / below / "model.pt.dvc",)
+    assert moved.include == (Path("/elsewhere"),)
+    assert moved.git == {"GIT_DIR": str(new / "x.git"), "GIT_PREFIX": "a/"}
+
+
+# -- whose process is alive ------------------------------------------------------------------
+
+
+def fate(root: Path, process: Process) -> bool | None:
+    journal.write(record_in(root, process=process))
+    return journal.alive(only(root))
+
+
+def test_a_running_process_is_alive(tmp_path):
+    assert fate(tmp_path, journal.this_process()) is True
+
+
+def test_a_killed_process_is_not_alive_even_before_its_parent_looked(tmp_path):
+    journal.write(record_in(tmp_path))
+    with process_running(ENTER, tmp_path) as child:
+        assert only(tmp_path).record.process.pid == child.pid
+        assert journal.alive(only(tmp_path)) is True
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # dead, and still a zombie
+        assert journal.alive(only(tmp_path)) is False
+    assert journal.alive(only(tmp_path)) is False
+
+
+@linux
+def test_another_process_that_got_the_same_number_is_not_taken_for_it(tmp_path):
+    process = journal.this_process()
+    boot, namespace, born = process.born.split("/")
+    earlier = dataclasses.replace(process, born=f"{boot}/{namespace}/{int(born) - 1}")
+    assert fate(tmp_path, earlier) is False
+
+
+@linux
+def test_a_process_from_before_the_machine_was_started_anew_is_dead(tmp_path):
+    process = journal.this_process()
+    _, namespace, born = process.born.split("/")
+    assert fate(tmp_path, dataclasses.replace(process, born=f"other/{namespace}/{born}")) is False
+
+
+@pytest.mark.parametrize("born", ["other/pid:[1]/5", "", "1700000000.5"])
+def test_of_a_process_on_another_host_nothing_is_known(tmp_path, born):
+    assert fate(tmp_path, Process(os.getpid(), "another-host", born)) is None
+
+
+@linux
+def test_a_process_whose_birth_is_unknown_is_taken_for_alive(tmp_path):
+    assert fate(tmp_path, dataclasses.replace(journal.this_process(), born="")) is True
+
+
+@linux
+def test_a_process_of_another_container_is_told_by_its_lock(tmp_path):
+    namespace = journal.this_process().born.split("/")[1]
+    journal.write(record_in(tmp_path))
+    with process_running(ENTER, tmp_path, f"{namespace},pid:[1]") as child:
+        assert "pid:[1]" in only(tmp_path).record.process.born
+        assert journal.alive(only(tmp_path)) is True
+        child.kill()
+    assert journal.alive(only(tmp_path)) is False
+
+
+@linux
+def test_a_process_in_a_real_namespace_of_its_own_is_alive_until_it_is_killed(tmp_path):
+    unshare = shutil.which("unshare")
+    if unshare is None or subprocess.run([unshare, "-pf", "true"], check=False).returncode:
+        pytest.skip("`unshare --pid` needs root")
+    journal.write(record_in(tmp_path))
+    code = f"{ENTER}\nprint('ready', flush=True)\nimport time; time.sleep(60)"
+    with subprocess.Popen(
+        [unshare, "-pf", "--kill-child", sys.executable, "-c", code, tmp_path],
+        stdout=subprocess.PIPE, text=True,
+    ) as child:  # fmt: skip
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        entry = only(tmp_path)
+        assert entry.record.process.pid == 1, "the first process of its namespace"
+        assert journal.alive(entry) is True
+        child.kill()
+        child.wait()
+        child.stdout.read()  # ends when the process inside has ended too
+    assert journal.alive(only(tmp_path)) is False
+
+
+# -- whose folder it is ----------------------------------------------------------------------
+
+
+def test_the_holder_of_a_folder_is_the_live_run_in_just_that_folder(tmp_path):
+    record = record_in(tmp_path)
+    journal.write(record)
+    assert journal.holder_of(tmp_path / "dvclive", tmp_path) == record
+    assert journal.holder_of(tmp_path / "dvclive2", tmp_path) is None
+    assert journal.holder_of(tmp_path / "dvclive" / "eval", tmp_path) is None
+
+
+def test_a_dead_or_ended_run_holds_no_folder_and_one_of_another_host_does(tmp_path):
+    record = record_in(tmp_path)
+    journal.write(record)
+    journal.keep(record, Outcome())
+    assert journal.holder_of(record.dir, tmp_path) is None
+    journal.write(dataclasses.replace(record, process=Process(2**22 + 1, journal.this_host())))
+    assert journal.holder_of(record.dir, tmp_path) is None
+    journal.write(dataclasses.replace(record, process=Process(1, "another-host")))
+    assert journal.holder_of(record.dir, tmp_path) is not None
+
+
+def test_of_many_that_enter_a_folder_together_one_gets_it(tmp_path):
+    journal.write(record_in(tmp_path, dir=tmp_path / "pattern"))
+    code = """
+import dataclasses, sys, time, uuid
+from pathlib import Path
+from dvclive_dvc.repo import journal
+root = Path(sys.argv[1])
+record = journal.read_all(root)[0][0].record
+mine = dataclasses.replace(record, id=uuid.uuid4().hex, dir=root / "dvclive",
+                           process=journal.this_process())
+while not (root / "go").exists():
+    time.sleep(0.001)
+print("refused" if journal.enter(mine) else "entered", flush=True)
+time.sleep(60)
+"""
+    children = [
+        subprocess.Popen([sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True)
+        for _ in range(6)
+    ]
+    try:
+        (tmp_path / "go").touch()
+        said = [child.stdout.readline() for child in children if child.stdout is not None]
+        assert sorted(said) == ["entered\n"] + ["refused\n"] * 5
+    finally:
+        for child in children:
+            child.send_signal(signal.SIGKILL)
+            child.communicate()
+
+
+def test_a_journal_is_written_whole_or_not_at_all(tmp_path):
+    # The journal of a run of many sources, written over and over, and read meanwhile.
+    sources = tuple(Source(f"src/{number}.py", "c" * 40, 0o100644) for number in range(2000))
+    journal.write(record_in(tmp_path, sources=sources))
+    with process_running("import threading\n" + _OVER_AND_OVER, tmp_path) as child:
+        for _ in range(100):
+            assert len(only(tmp_path).record.sources) == 2000
+        child.kill()
+
+
+_OVER_AND_OVER = """
+import sys
+from pathlib import Path
+from dvclive_dvc.repo import journal
+record = journal.read_all(Path(sys.argv[1]))[0][0].record
+def work():
+    while True:
+        journal.write(record)
+threading.Thread(target=work, daemon=True).start()
+"""
