@@ -86,6 +86,9 @@ def checked(name: Any, val: Any) -> Picture:
 def write(layout: Layout, picture: Picture) -> None:
     """Puts the image in place, over one of that name."""
     path = layout.images_dir / picture.name
+    # DVC may have left a link into its cache, which must not be written through.
+    if path.is_symlink():
+        path.unlink()
     try:
         files.replace(path, picture.content)
     except FileNotFoundError:
