@@ -24,16 +24,18 @@ def below(top: bytes, kept_by_dvc: Collection[bytes]) -> Iterator[bytes]:
         if folder != top and b".git" in (*folders, *names):
             folders.clear()  # another repository's affair
             continue
-        outputs = {*kept_by_dvc, *_outputs_beside(folder, names)}
+        beside = set(_outputs_beside(folder, names))
         for name in (*names, *(one for one in folders if _is_link(folder, one))):
             path = os.path.join(folder, name)  # noqa: PTH118 - bytes
-            if path not in outputs and not name.endswith(_TEMPORARY):
+            if not (path in kept_by_dvc or path in beside or name.endswith(_TEMPORARY)):
                 yield path
-        folders[:] = [
-            one
-            for one in folders
-            if one not in (b".git", b".dvc") and os.path.join(folder, one) not in outputs  # noqa: PTH118
-        ]
+        kept = {one for one in folders if _in_either(folder, one, kept_by_dvc, beside)}
+        folders[:] = [one for one in folders if one not in kept | {b".git", b".dvc"}]
+
+
+def _in_either(folder: bytes, name: bytes, *outputs: Collection[bytes]) -> bool:
+    path = os.path.join(folder, name)  # noqa: PTH118 - bytes
+    return any(path in some for some in outputs)
 
 
 def _is_link(folder: bytes, name: bytes) -> bool:

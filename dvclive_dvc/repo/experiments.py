@@ -220,11 +220,17 @@ def _own_files(record: Record, covered: Collection[str]) -> Iterator[bytes]:
                 os.fsdecode(path), record.git_root,
             )
             continue
+        if any(_within(path, output) for output in kept_by_dvc):
+            continue
         for file in belongings.below(path, kept_by_dvc):
             name = file[len(root) + 1 :]
             if name not in seen:
                 seen.add(name)
                 yield name
+
+
+def _within(path: bytes, folder: bytes) -> bool:
+    return path == folder or path.startswith(folder + b"/")
 
 
 # -- commit and reference --------------------------------------------------------------------

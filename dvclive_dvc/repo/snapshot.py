@@ -341,9 +341,10 @@ def is_in_index(git: Git, path: bytes) -> bool:
     if data[7:8] in (b"\2", b"\3") and b"link" not in data and b"sdir" not in data:
         return False
     try:
-        return bool(git.ask("ls-files", "-z", "--", ":(top,literal)" + os.fsdecode(path)))
+        listing = git.ask("ls-files", "-z", "--", ":(top,literal)" + os.fsdecode(path))
     except RepositoryError:
         return False
+    return path in listing.split(b"\0")[:-1]
 
 
 def _entry_flags(index: bytes, path: bytes) -> tuple[int, int] | None:

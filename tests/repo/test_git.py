@@ -1,0 +1,209 @@
+"""The repository is found as Git finds it, cheaply, and whatever the environment says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+
+import pytest
+from saved_runs import record_of, write_run
+from situations import git as run_git
+
+from dvclive_dvc.backend import Outcome
+from dvclive_dvc.errors import RepositoryError
+from dvclive_dvc.repo import experiments, git, snapshot
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "alternates",
+        "detached_head",
+        "dvc_subdirectory",
+        "git_and_dvc",
+        "nested_folder",
+        "partial_clone",
+        "rebasing",
+        "separate_git_dir",
+        "shallow_clone",
+        "sparse_index",
+        "split_index",
+        "submodules",
+        "worktree",
+    ],
+)
+def test_the_place_is_the_one_git_names(repos, shape):
+    repo = repos.make(shape)
+    place = git.locate(repo.cwd, os.environ)
+    asked = repo.git(
+        "rev-parse", "--path-format=absolute", "--show-toplevel", "--git-dir",
+        "--git-common-dir", "HEAD",
+    ).splitlines()  # fmt: skip
+    found = [str(place.root), str(place.git_dir), str(place.common_dir), place.head]
+    assert found == asked
+    assert place.variables == {}
+
+
+def test_there_is_no_place_outside_of_git_and_none_in_a_bare_repository(repos, tmp_path):
+    repos.make("no_git")
+    assert git.locate(tmp_path / "no_git", os.environ) is None
+    run_git("init", "-q", "--bare", "bare.git", cwd=tmp_path)
+    assert git.locate(tmp_path / "bare.git", os.environ) is None
+
+
+def test_without_a_commit_there_is_no_head(repos):
+    repo = repos.make("git_without_commit")
+    assert git.locate(repo.cwd, os.environ).head is None
+
+
+def test_head_is_found_in_packed_references(repos):
+    repo = repos.make("git_and_dvc")
+    head = repo.git("rev-parse", "HEAD")
+    repo.git("pack-refs", "--all")
+    assert not (repo.root / ".git" / "refs" / "heads" / "main").exists()
+    assert git.locate(repo.cwd, os.environ).head == head
+
+
+def test_a_ceiling_is_kept(repos):
+    repo = repos.make("nested_folder")
+    ceiling = {"GIT_CEILING_DIRECTORIES": str(repo.cwd.parent)}
+    assert git.locate(repo.cwd, ceiling) is None
+
+
+def _save(repo):
+    record = record_of(repo)
+    write_run(record.dir)
+    return experiments.save(record, Outcome())
+
+
+def test_git_dir_and_work_tree_are_obeyed_after_a_change_of_folder(repos, monkeypatch, tmp_path):
+    repo = repos.make("git_and_dvc")
+    (repo.root / ".git").rename(tmp_path / "store.git")
+    monkeypatch.setenv("GIT_DIR", "../store.git")
+    monkeypatch.setenv("GIT_WORK_TREE", ".")
+    record = record_of(repo)
+    assert record.git_root == repo.root
+    repo.write("src/train.py", "EPOCHS = 4\n")
+    write_run(record.dir)
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "deep")
+
+    commit = experiments.save(record, Outcome())
+
+    shown = run_git("--git-dir", tmp_path / "store.git", "show", f"{commit}:src/train.py")
+    assert shown == "EPOCHS = 4"
+
+
+def test_git_dir_alone_makes_the_working_directory_the_top(repos, monkeypatch, tmp_path):
+    repo = repos.make("git_and_dvc")
+    (repo.root / ".git").rename(tmp_path / "store.git")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "store.git"))
+    assert git.locate(repo.root, os.environ).root == repo.root
+
+
+def test_an_index_elsewhere_is_the_one_that_counts(repos, monkeypatch, tmp_path):
+    repo = repos.make("git_and_dvc")
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "other-index"))
+    repo.git("read-tree", "HEAD")
+    repo.write("staged.txt", "there\n")
+    repo.git("add", "staged.txt")
+    commit = _save(repo)
+    assert "staged.txt" in repo.git("ls-tree", "--name-only", commit)
+    monkeypatch.delenv("GIT_INDEX_FILE")
+    assert "staged.txt" not in repo.git("ls-files")
+
+
+def test_an_object_folder_elsewhere_takes_the_objects(repos, monkeypatch, tmp_path):
+    repo = repos.make("git_and_dvc")
+    own = repo.root / ".git" / "objects"
+    count = sum(1 for path in own.rglob("*") if path.is_file())
+    (tmp_path / "objects").mkdir()
+    monkeypatch.setenv("GIT_OBJECT_DIRECTORY", str(tmp_path / "objects"))
+    monkeypatch.setenv("GIT_ALTERNATE_OBJECT_DIRECTORIES", str(own))
+    commit = _save(repo)
+    assert sum(1 for path in own.rglob("*") if path.is_file()) == count
+    assert repo.git("cat-file", "-t", commit) == "commit"
+
+
+def test_the_environment_of_whoever_saves_later_does_not_count(repos, monkeypatch, tmp_path):
+    repo = repos.make("git_and_dvc")
+    record = record_of(repo)
+    write_run(record.dir)
+    run_git("init", "-q", "other", cwd=tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setenv("GIT_DIR", str(tmp_path / "other" / ".git"))
+        experiments.save(record, Outcome())
+    assert list(repo.experiments()) == ["first-run"]
+
+
+def test_a_worktree_shares_its_experiments(repos):
+    repo = repos.make("worktree")
+    commit = _save(repo)
+    main = repo.root.parent / "main"
+    assert commit in run_git("for-each-ref", "refs/exps", cwd=main)
+    assert not (main / "dvclive").exists()
+
+
+def test_looking_is_quick_whatever_is_tracked_or_was_saved(repos):
+    repo = repos.make("git_and_dvc")
+    head = repo.git("rev-parse", "HEAD")
+    lines = "".join(
+        f"create refs/exps/{head[:2]}/{head[2:]}/name-{number} {head}\n" for number in range(3000)
+    )
+    repo.git("update-ref", "--stdin", input=lines)
+    repo.git("pack-refs", "--all")
+    times = []
+    for _ in range(20):
+        begun = time.perf_counter()
+        git.locate(repo.cwd, os.environ)
+        times.append(time.perf_counter() - begun)
+    assert min(times) < 0.003, "the limit is 3 ms; measured over twenty looks"
+
+
+def test_what_git_says_is_in_the_error(repos):
+    repo = repos.make("git_and_dvc")
+    with pytest.raises(RepositoryError, match="not a git command|is not a git"):
+        git.Git(repo.root).ask("no-such-command")
+
+
+def test_a_command_is_ended_when_the_waiting_is(repos, monkeypatch):
+    repo = repos.make("git_and_dvc")
+    process = git.Git(repo.root).start("hash-object", "--stdin")
+
+    def interrupted(*args, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(process, "communicate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        git.answer(process)
+    assert process.returncode == -9
+
+
+@pytest.mark.parametrize(
+    "shape", ["git_and_dvc", "index_version_4", "split_index", "sparse_index", "sparse_checkout"]
+)
+def test_whether_a_file_is_tracked_is_found_without_reading_the_index(repos, shape):
+    repo = repos.make(shape)
+    repo.write("src/new.py", "x = 1\n")
+    repo.write("src/staged.py", "x = 1\n")
+    repo.git("add", "src/staged.py")
+    repo.write("src/meant.py", "x = 1\n")
+    repo.git("add", "-N", "src/meant.py")
+    here = git.Git(repo.root)
+    answers = {
+        name: snapshot.is_in_index(here, f"src/{name}".encode())
+        for name in ("train.py", "staged.py", "meant.py", "new.py", "rain.py", "")
+    }
+    assert answers == {
+        "train.py": True, "staged.py": True, "meant.py": True, "new.py": False,
+        "rain.py": False, "": False,
+    }  # fmt: skip
+
+
+def test_git_is_not_needed_to_look(repos, monkeypatch):
+    repo = repos.make("git_and_dvc")
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda *a, **k: pytest.fail("a program was started")
+    )
+    assert git.locate(repo.cwd, os.environ).root == repo.root
