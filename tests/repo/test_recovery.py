@@ -1,0 +1,311 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from situations import Situation, git, python
+
+from dvclive_dvc import Live
+from dvclive_dvc.backend import Status
+from dvclive_dvc.errors import RepositoryError, RunInProgressError
+from dvclive_dvc.repo import journal, recovery
+from dvclive_dvc.repo.record import Process
+
+# What a run may write; all else is compared.
+RUNS = ("dvclive", "dvclive-2", "dvclive-3", "model.pt", "model.pt.dvc", ".gitignore")
+TRAIN = """
+import os, signal, sys
+from pathlib import Path
+from dvclive_dvc import Live
+live = Live({arguments})
+live.log_param("lr", 0.1)
+for epoch in range(3):
+    live.log_metric("loss", 1 / (epoch + 1))
+    live.log_metric("eval/f1", epoch)
+    if epoch < 2:
+        live.next_step()
+Path("model.pt").write_text("weights")
+live.log_artifact("model.pt", type="model")
+"""
+KILL = TRAIN + "\nos.kill(os.getpid(), signal.SIGKILL)"
+
+
+def killed(arguments: str = "", source: str = KILL) -> None:
+    done = python(source.format(arguments=arguments), check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def running(repo: Situation, arguments: str = "") -> subprocess.Popen[str]:
+    source = TRAIN.format(arguments=arguments) + "\nprint('ready', flush=True); sys.stdin.read()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", source],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def killed_together(repo: Situation, *arguments: str) -> None:
+    """Runs that go on at the same time (or one would recover the other), and are killed."""
+    processes = [running(repo, one) for one in arguments]
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def message(repo: Situation, commit: str) -> str:
+    return repo.git("show", "-s", "--format=%B", commit)
+
+
+def held_in(repo: Situation, commit: str, path: str) -> str:
+    return repo.git("show", f"{commit}:{path}")
+
+
+def break_saving(repo: Situation) -> None:
+    """No reference of an experiment can be made; root is stopped by it as anybody."""
+    (repo.root / ".git" / "refs" / "exps").write_text("a file where the folder should be\n")
+
+
+def mend_saving(repo: Situation) -> None:
+    (repo.root / ".git" / "refs" / "exps").unlink()
+
+
+@pytest.fixture
+def repo(repos) -> Situation:
+    return repos.make("git_and_dvc")
+
+
+# -- a killed run ----------------------------------------------------------------------------
+
+
+def test_a_killed_run_is_saved_whole_as_interrupted(repo):
+    before = repo.state(*RUNS)
+    killed("exp_name='first'")
+    assert repo.experiments() == {}
+    (one,) = recovery.recover(repo.root)
+    assert repo.experiments() == {"first": one.commit}
+    assert one.outcome.status is Status.INTERRUPTED
+    assert "\nDvclive-Status: interrupted\n" in message(repo, one.commit)
+    loss = held_in(repo, one.commit, "dvclive/plots/metrics/loss.tsv")
+    assert loss.splitlines() == ["step\tloss", "0\t1.0", "1\t0.5", "2\t0.3333333333333333"]
+    assert held_in(repo, one.commit, "model.pt.dvc")
+    assert repo.state(*RUNS) == before
+    assert list(journal.folder(repo.root).iterdir()) == []
+
+
+def test_what_dvc_shows_of_a_killed_run_is_what_was_logged_last(repo):
+    killed("exp_name='first'")
+    (one,) = recovery.recover(repo.root)
+    summary = json.loads(held_in(repo, one.commit, "dvclive/metrics.json"))
+    assert summary == {"loss": 1 / 3, "eval": {"f1": 2}, "step": 1}
+    shown = json.loads(repo.dvc("exp", "show", "--json"))
+    assert "0.3333333333333333" in json.dumps(shown)
+
+
+def test_a_run_killed_before_its_first_step_was_through_is_whole(repo):
+    killed("exp_name='first'", TRAIN.replace("if epoch < 2", "if False") + KILL[len(TRAIN) :])
+    (one,) = recovery.recover(repo.root)
+    summary = json.loads(held_in(repo, one.commit, "dvclive/metrics.json"))
+    assert summary == {"loss": 1 / 3, "eval": {"f1": 2}}
+    document = held_in(repo, one.commit, "dvclive/dvc.yaml")
+    for name in ("params.yaml", "metrics.json", "plots/metrics"):
+        assert name in document
+
+
+def test_a_run_without_dvcyaml_gets_none_by_recovery(repo):
+    killed("dvcyaml=False")
+    (one,) = recovery.recover(repo.root)
+    assert "dvc.yaml" not in repo.git("ls-tree", "-r", "--name-only", str(one.commit))
+
+
+def test_half_written_files_of_the_dead_process_are_removed(repo):
+    killed()
+    dead = journal.read_all(repo.root)[0][0].record.process.pid
+    for folder in (repo.root / "dvclive", journal.folder(repo.root)):
+        (folder / f".metrics.json.{dead}-1.dvclive-tmp").write_text("{")
+    (one,) = recovery.recover(repo.root)
+    assert not list(repo.root.rglob("*.dvclive-tmp"))
+    assert "dvclive-tmp" not in repo.git("ls-tree", "-r", "--name-only", str(one.commit))
+
+
+def test_the_next_run_saves_a_killed_one_before_it_uses_the_folder(repo):
+    killed("exp_name='first'")
+    with Live(exp_name="second") as live:
+        live.log_metric("loss", 0.125)
+    experiments = repo.experiments()
+    assert set(experiments) == {"first", "second"}
+    first = held_in(repo, experiments["first"], "dvclive/plots/metrics/loss.tsv")
+    assert first.count("\n") == 3, "the rows of the killed run, all of them"
+    second = held_in(repo, experiments["second"], "dvclive/plots/metrics/loss.tsv")
+    assert second == "step\tloss\n0\t0.125"
+
+
+def test_the_next_run_may_go_on_where_the_killed_one_was(repo):
+    killed("exp_name='first'")
+    with Live(resume=True, exp_name="second") as live:
+        assert live.step == 2
+    assert set(repo.experiments()) == {"first", "second"}
+
+
+def test_killed_runs_in_other_folders_are_saved_too(repo):
+    killed_together(repo, "'dvclive-2', exp_name='first'", "'dvclive-3', exp_name='second'")
+    with Live(save_dvc_exp=False):
+        assert set(repo.experiments()) == {"first", "second"}
+
+
+# -- whose turn it is ------------------------------------------------------------------------
+
+
+def test_a_live_run_is_left_alone_and_its_folder_is_refused(repo):
+    with running(repo, "exp_name='first'") as process:
+        assert recovery.recover(repo.root) == []
+        files = {path: path.read_bytes() for path in (repo.root / "dvclive").rglob("*.tsv")}
+        with pytest.raises(RunInProgressError) as refused:
+            Live()
+        assert str(process.pid) in str(refused.value)
+        assert "'first'" in str(refused.value)
+        assert "Live(dir='dvclive-2')" in str(refused.value)
+        assert files == {path: path.read_bytes() for path in files}, "nothing was touched"
+        with Live("dvclive-2", exp_name="second"):
+            pass
+        process.communicate("")
+    assert set(repo.experiments()) == {"first", "second"}
+
+
+def test_a_run_of_another_host_is_left_alone_until_told(repo):
+    killed("exp_name='first'")
+    record = journal.read_all(repo.root)[0][0].record
+    journal.write(dataclasses.replace(record, process=Process(1, "another-host", "a/b/1")))
+    assert recovery.recover(repo.root) == []
+    with pytest.raises(RunInProgressError, match="--other-hosts"):
+        Live()
+    (one,) = recovery.recover(repo.root, other_hosts=True)
+    assert repo.experiments() == {"first": one.commit}
+
+
+def test_a_run_killed_between_its_experiment_and_the_end_of_its_journal_is_not_saved_twice(repo):
+    with Live(exp_name="taken"):
+        pass
+    killed("exp_name='first'")
+    entry = journal.read_all(repo.root)[0][0]
+    (saved,) = recovery.recover(repo.root)
+    journal.write(
+        dataclasses.replace(entry.record, process=Process(2**22 + 1, journal.this_host()))
+    )
+    (again,) = recovery.recover(repo.root)
+    assert again.commit == saved.commit
+    assert set(repo.experiments()) == {"taken", "first"}
+    assert list(journal.folder(repo.root).iterdir()) == []
+
+
+def test_recoveries_at_once_save_each_run_once(repo):
+    killed_together(repo, *(f"'dvclive-{n}', exp_name='run-{n}'" for n in range(3)))
+    command = [sys.executable, "-m", "dvclive_dvc", "recover", "--json"]
+    children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    said = [json.loads(child.communicate()[0]) for child in children]
+    assert [child.returncode for child in children] == [0, 0, 0, 0]
+    done = [one["name"] for document in said for one in document["recovered"]]
+    assert sorted(done) == ["run-0", "run-1", "run-2"]
+    assert set(repo.experiments()) == {"run-0", "run-1", "run-2"}
+
+
+# -- when saving fails -----------------------------------------------------------------------
+
+
+def test_when_saving_fails_one_message_says_why_and_what_to_do(repo, tmp_path):
+    break_saving(repo)
+    done = python(TRAIN.format(arguments="exp_name='first'") + "\nsys.exit(3)", check=False)
+    assert done.returncode == 3, "the exit code stays"
+    warnings = [line for line in done.stderr.splitlines() if "WARNING" in line]
+    told = [line for line in warnings if "dvclive-dvc recover" in line]
+    assert len(told) == 1, done.stderr
+    assert "'first'" in told[0]
+    assert "refs/exps" in told[0], "the cause"
+    assert "Traceback" not in done.stderr
+    assert (repo.root / "dvclive" / "metrics.json").exists()
+
+
+def test_the_exception_stays_when_saving_fails(repo):
+    break_saving(repo)
+    with pytest.raises(ZeroDivisionError), Live():
+        1 / 0  # noqa: B018 - raises
+    assert journal.read_all(repo.root)[0][0].outcome.status is Status.FAILED
+    mend_saving(repo)
+    (one,) = recovery.recover(repo.root)
+    assert "Dvclive-Exception: builtins.ZeroDivisionError" in message(repo, one.commit)
+
+
+def test_recovery_makes_the_experiment_that_the_end_of_the_run_would_have_made(repos):
+    def tree(at: str, *, broken: bool) -> tuple[str, list[str]]:
+        repo = repos.make("git_and_dvc", at=at)
+        if broken:
+            break_saving(repo)
+        python(TRAIN.format(arguments="exp_name='first'") + "\nsys.exit(3)", check=False)
+        if broken:
+            assert repo.git("for-each-ref", "refs/exps") == ""
+            mend_saving(repo)
+            (one,) = recovery.recover(repo.root)
+            assert one.commit is not None
+        commit = repo.experiments()["first"]
+        lines = repo.git("ls-tree", "-r", commit).splitlines()
+        trailers = [x for x in message(repo, commit).splitlines() if "Dvclive-Run" not in x][2:]
+        # The report tells the hour.
+        return "\n".join(trailers), [line for line in lines if "report" not in line]
+
+    assert tree("mended", broken=True) == tree("whole", broken=False)
+
+
+def test_a_folder_with_an_unsaved_run_is_not_overwritten(repo, caplog):
+    break_saving(repo)
+    python(TRAIN.format(arguments="exp_name='first'"))
+    rows = repo.root / "dvclive" / "plots" / "metrics" / "loss.tsv"
+    before = rows.read_bytes()
+    with pytest.raises(RepositoryError, match=r"(?s)'first'.*dvclive-dvc recover.*--discard"):
+        Live()
+    assert rows.read_bytes() == before
+    with Live("dvclive-2"):  # another folder is no trouble
+        pass
+    assert "'first'" in caplog.text
+    (given_up,) = recovery.discard(repo.root, ["first"])
+    assert given_up.name == "first"
+    mend_saving(repo)
+    with Live(exp_name="second"):
+        pass
+    assert "first" not in repo.experiments()
+
+
+def test_a_run_that_cannot_be_recovered_keeps_its_journal_and_stops_no_other(repo):
+    killed_together(repo, "'dvclive-2', exp_name='first'", "'dvclive-3', exp_name='second'")
+    first = journal.read_all(repo.root)[0]
+    record = next(entry.record for entry in first if entry.record.name == "first")
+    journal.write(dataclasses.replace(record, baseline="0" * 39 + "1"))
+    done = {one.record.name: one for one in recovery.recover(repo.root)}
+    assert done["second"].commit is not None
+    assert done["first"].commit is None
+    assert done["first"].error
+    assert [entry.record.name for entry in journal.read_all(repo.root)[0]] == ["first"]
+
+
+def test_a_journal_that_cannot_be_read_is_named_when_a_run_begins(repo, caplog):
+    damaged = journal.folder(repo.root) / "damaged.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{")
+    with Live():
+        pass
+    assert str(damaged) in caplog.text
+    assert damaged.read_text() == "{"
+
+
+def test_a_run_is_recovered_from_another_folder_of_the_project(repo):
+    killed("exp_name='first'")
+    os.chdir(repo.root / "src")
+    with Live("../dvclive-2", save_dvc_exp=False):
+        pass
+    assert set(repo.experiments()) == {"first"}
+    assert git("fsck", "--strict", cwd=repo.root) == ""
