@@ -56,6 +56,8 @@ class Remains:
     has_metrics: bool = False
 
 
+_REPOSITORY_FOLDERS = (".git", ".dvc")
+
 # -- is it a run's folder? -----------------------------------------------------------------
 
 
@@ -70,7 +72,7 @@ def check_dir(layout: Layout) -> None:
 
     Raises InvalidDirError.
     """
-    if {".git", ".dvc"} & set(layout.root.parts):
+    if _is_inside_repository_folder(layout.root):
         raise _refused(layout, "is inside the folder that Git or DVC keep for themselves")
     if layout.root.exists() and not layout.root.is_dir():
         raise _refused(layout, "is a file")
@@ -86,6 +88,17 @@ def check_dir(layout: Layout) -> None:
         raise _refused(layout, "is the home folder or the root of the file system")
     if names and not _was_a_run(layout):
         _check_strangers(layout, names)
+
+
+def _is_inside_repository_folder(root: Path) -> bool:
+    # Up to the nearest repository and no further: `dvc exp run --temp` puts whole ones below
+    # `.dvc/tmp/exps`.
+    for folder in (root, *root.parents):
+        if folder.name in _REPOSITORY_FOLDERS:
+            return True
+        if folder != root and any(os.path.lexists(folder / one) for one in _REPOSITORY_FOLDERS):
+            return False
+    return False
 
 
 def _check_strangers(layout: Layout, names: set[str]) -> None:

@@ -115,7 +115,8 @@ class DvcBackend:
     def _initialise(self) -> None:
         assert self._context.git_root is not None
         initialise.initialise(self._context.git_root)
-        self._context = dataclasses.replace(self._context, dvc_root=self._context.git_root)
+        root = self._context.git_root
+        self._context = dataclasses.replace(self._context, dvc_root=root, watched_root=root)
         self._outputs = Outputs(self._context)
 
     def _new_record(self, layout: Layout, request: Request) -> Record:
@@ -207,7 +208,8 @@ class DvcBackend:
         if self._layout is None:
             return None
         if self._context.mode is Mode.EXP_RUN:
-            join.into_dvc_commit(self._context, self._layout, self._pointers)
+            kept = self._outputs.kept_around(self._layout.root)
+            join.into_dvc_commit(self._context, self._layout, self._pointers, kept)
         if self._record is None:
             return None
         self._unsaved = outcome
