@@ -198,6 +198,7 @@ def _cache_file(
     is_link = path.is_symlink()
     fresh = md5 is None or not dvc.objects.has(md5, status.st_size)
     size = status.st_size
+    isexec = _is_exec(status)  # before a link into the cache takes the permission away
     if fresh:
         becomes = dvc.kinds[:1] == ["hardlink"] and not keep and not is_link
         with _progress(size, str(path.name), unit="B") as told:
@@ -210,7 +211,7 @@ def _cache_file(
             with _forgiving_state("write"):
                 repo.state.save(name, repo.fs, _hash_info(md5), _info(status))
     assert md5 is not None  # noqa: S101 - either DVC's state knew it, or it was just hashed
-    hashed = Hashed(md5, size, isexec=_is_exec(status))
+    hashed = Hashed(md5, size, isexec=isexec)
 
     def relink() -> None:
         moved = _relink_file(name, hashed, dvc, is_link=is_link)
@@ -222,26 +223,46 @@ def _cache_file(
 
 def _relink_file(name: str, hashed: Hashed, dvc: Dvc, *, is_link: bool) -> bool:
     status = os.stat(name)
-    if not _needs_relink(dvc, name, hashed.md5, status, is_link=is_link):
-        return False
-    moved = _linked(dvc, [(name, hashed.md5)])
-    if hashed.isexec and moved:
-        with contextlib.suppress(OSError):
-            Path(name).chmod(stat.S_IMODE(os.stat(name).st_mode) | stat.S_IXUSR)
-    return bool(moved)
+    relinks = _needs_relink(dvc, name, hashed.md5, status, is_link=is_link, alone=True)
+    moved = bool(_linked(dvc, [(name, hashed.md5)])) if relinks else False
+    if hashed.isexec:
+        _set_exec(name, hashed, dvc)
+    return moved
 
 
-def _needs_relink(dvc: Dvc, name: str, md5: str, status: os.stat_result, *, is_link: bool) -> bool:
-    """Whether `dvc add` would put another kind of file in its place (dvc_data: _needs_relink)."""
+def _set_exec(name: str, hashed: Hashed, dvc: Dvc) -> None:
+    """Lets its owner execute the file, also where that is a link to the object (as DVC does)."""
+    with contextlib.suppress(OSError):
+        mode = stat.S_IMODE(os.stat(name).st_mode)
+        if mode & stat.S_IXUSR:
+            return
+        os.chmod(name, mode | stat.S_IXUSR)
+        # An object that is no longer read-only is trusted only if the state knows its hash.
+        target = dvc.objects.path(hashed.md5)
+        with _forgiving_state("write"):
+            dvc.repo.state.save(target, dvc.repo.fs, _hash_info(hashed.md5), _info(os.stat(target)))
+
+
+def _needs_relink(
+    dvc: Dvc, name: str, md5: str, status: os.stat_result, *, is_link: bool, alone: bool = False
+) -> bool:
+    """Whether `dvc add` would put another kind of file in its place (dvc_data: _needs_relink).
+
+    A file of a folder may stay what it is when `cache.type` has its kind at all; one that is an
+    artifact `alone` becomes the first kind that is possible.
+    """
     is_hardlink = not is_link and status.st_nlink > 1
+    is_copy = not is_link and not is_hardlink
     for kind in dvc.kinds:
-        if kind in ("copy", "reflink") and not is_link and not is_hardlink:
+        if is_copy and (kind == "copy" or (kind == "reflink" and not alone)):
             return False
         if kind == "hardlink" and is_hardlink:
             return os.stat(dvc.objects.path(md5)).st_ino != status.st_ino
         if kind == "symlink" and is_link:
             return os.readlink(name) != dvc.objects.path(md5)
-    return True
+        if alone and kind in ("hardlink", "symlink"):
+            return True
+    return not is_copy or "reflink" not in dvc.kinds
 
 
 def _linked(dvc: Dvc, wanted: Iterable[tuple[str, str]]) -> list[tuple[str, os.stat_result]]:

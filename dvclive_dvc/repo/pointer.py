@@ -160,7 +160,7 @@ def _single_output(document: Any, name: str) -> Any:
             f"'{name}.dvc' exists and is not the pointer of '{name}' alone. Rename it, or "
             f"`dvc remove {name}.dvc`, before the artifact is logged."
         )
-    if str(outs[0].get("path")).removeprefix("./") != name:
+    if outs[0].get("path") not in (name, f"./{name}"):
         raise ArtifactConflictError(
             f"'{name}.dvc' exists and points to '{outs[0].get('path')}', not to '{name}'. "
             f"Rename it, or `dvc remove {name}.dvc`, before the artifact is logged."
