@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dvclive_dvc.repo import git
 from dvclive_dvc.repo.record import Process, Record, Source
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from situations import Situation
 
 

@@ -31,7 +31,11 @@ def push(record: Record, commit: str) -> None:
         logger.warning(
             "The experiment '%s' is saved but could not be pushed to '%s': %s. "
             "Push it later: dvc exp push %s %s",
-            name, remote, _first_line(error), remote, name,
+            name,
+            remote,
+            _first_line(error),
+            remote,
+            name,
         )
         logger.debug("pushing failed", exc_info=True)
 

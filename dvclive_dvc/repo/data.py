@@ -104,7 +104,9 @@ def committed(record: Record, store: Callable[[Path], Hashed]) -> Committed:
             logger.warning(
                 "The changed data '%s' could not be cached, so the experiment has its old "
                 "pointer: %s. Run `dvc commit %s` when that is mended.",
-                output.path, error, output.pointer,
+                output.path,
+                error,
+                output.pointer,
             )
             continue
         if hashed.md5 != output.md5:
@@ -115,7 +117,8 @@ def committed(record: Record, store: Callable[[Path], Hashed]) -> Committed:
         overrides[name] = _updated(text, name, changes).encode("utf-8")
         logger.info(
             "Data changed since it was added to DVC; its new content is in the cache and in the "
-            "experiment: %s.", ", ".join(output.path for output, _ in changes),
+            "experiment: %s.",
+            ", ".join(output.path for output, _ in changes),
         )
     return Committed(overrides, covered)
 
@@ -147,7 +150,9 @@ def outputs_of(record: Record) -> Iterator[Output]:
         except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
             logger.warning(
                 "'%s' cannot be read, so changes of the data it points to are not in the "
-                "experiment: %s", name, " ".join(str(error).split())[:200],
+                "experiment: %s",
+                name,
+                " ".join(str(error).split())[:200],
             )
 
 
@@ -297,7 +302,9 @@ def _differing(outputs: list[Output], dvc_root: Path) -> list[Output]:
     except Exception as error:  # noqa: BLE001 - a broken project must not cost the run
         logger.warning(
             "DVC cannot open the project '%s', so changes of its data are not in the experiment: "
-            "%s", dvc_root, error,
+            "%s",
+            dvc_root,
+            error,
         )
         return []
     with contextlib.closing(project) as repo:

@@ -48,7 +48,9 @@ def choose_name(context: Context, wanted: str | None) -> str:
         logger.warning(
             "The experiment cannot be named '%s': %s. It will be '%s'. Choose another name by "
             "`Live(exp_name=...)` or DVC_EXP_NAME.",
-            name, trouble or "an experiment of that name exists on this commit", fresh,
+            name,
+            trouble or "an experiment of that name exists on this commit",
+            fresh,
         )
         return fresh
     return _fresh_name(context)
@@ -136,7 +138,8 @@ def save(
         if git.head != record.baseline:
             logger.warning(
                 "HEAD moved while the run was going; the experiment belongs to the commit it "
-                "began on, %s.", record.baseline[:7],
+                "began on, %s.",
+                record.baseline[:7],
             )
         return _commit(git, record, outcome, tree)
     except (OSError, ValueError, KeyError, pygit2.GitError, RepositoryError) as error:
@@ -197,7 +200,8 @@ def _sources(
         if source.blob not in git.repo:
             logger.warning(
                 "'%s' changed while the run was going, and Git no longer has the version that "
-                "ran; the experiment has the present one.", source.path,
+                "ran; the experiment has the present one.",
+                source.path,
             )
             continue
         logger.warning(
@@ -217,7 +221,8 @@ def _own_files(record: Record, covered: Collection[str]) -> Iterator[bytes]:
         if not path.startswith(root + b"/"):
             logger.warning(
                 "'%s' is outside of the Git repository '%s', so the experiment is without it.",
-                os.fsdecode(path), record.git_root,
+                os.fsdecode(path),
+                record.git_root,
             )
             continue
         if any(_within(path, output) for output in kept_by_dvc):
@@ -253,7 +258,8 @@ def _commit(git: Git, record: Record, outcome: Outcome, tree: bytes) -> str:
             if name != record.name:
                 logger.warning(
                     "The name '%s' was taken while the run was going; the experiment is '%s'.",
-                    record.name, name,
+                    record.name,
+                    name,
                 )
             return str(commit)
         name = f"{record.name}-{number}"
@@ -386,7 +392,7 @@ def _link_new_file(path: Path, data: bytes) -> None:
                 file.write(data)
             if os.path.lexists(path):
                 raise FileExistsError(path) from None
-            os.replace(lock, path)
+            lock.replace(path)
         finally:
             with contextlib.suppress(FileNotFoundError):
                 lock.unlink()

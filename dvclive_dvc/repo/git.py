@@ -66,13 +66,8 @@ def locate(start: Path, environ: Mapping[str, str]) -> Place | None:
     cannot be used (an owner Git does not trust, a format that DVC cannot read); its text is
     for the user and says what to do. Takes well below 3 ms, however many files are tracked.
     """
-    import pygit2
-
     variables = _pinned(start, environ)
-    ceilings = environ.get("GIT_CEILING_DIRECTORIES", "")
-    if "GIT_DIR" not in variables and not pygit2.discover_repository(
-        str(start), False, ceilings  # noqa: FBT003 - it takes no keywords
-    ):
+    if "GIT_DIR" not in variables and not _is_inside(start, environ):
         return None
     # Opened from inside the working tree, not by what was discovered: a repository that lies
     # elsewhere (`--separate-git-dir`) does not know its working tree.
@@ -87,6 +82,14 @@ def locate(start: Path, environ: Mapping[str, str]) -> Place | None:
     return Place(root, git_dir, read_head(git_dir, common), common, variables)
 
 
+def _is_inside(start: Path, environ: Mapping[str, str]) -> bool:
+    import pygit2
+
+    ceilings = environ.get("GIT_CEILING_DIRECTORIES", "")
+    across = bool(environ.get("GIT_DISCOVERY_ACROSS_FILESYSTEM"))
+    return pygit2.discover_repository(str(start), across, ceilings) is not None
+
+
 def _pinned(start: Path, environ: Mapping[str, str]) -> dict[str, str]:
     pinned = {name: environ[name] for name in LOCAL_VARIABLES if environ.get(name)}
     for name in _PATHS:
@@ -98,9 +101,7 @@ def _pinned(start: Path, environ: Mapping[str, str]) -> dict[str, str]:
     return pinned
 
 
-def _work_tree(
-    repo: pygit2.Repository, start: Path, variables: Mapping[str, str]
-) -> Path | None:
+def _work_tree(repo: pygit2.Repository, start: Path, variables: Mapping[str, str]) -> Path | None:
     if "GIT_WORK_TREE" in variables:
         return Path(os.path.realpath(variables["GIT_WORK_TREE"]))
     if "GIT_DIR" in variables and "core.worktree" not in repo.config:
@@ -225,11 +226,13 @@ class Git:
         """The `git` program; None where the PATH has none."""
         return shutil.which("git")
 
-    def start(self, *args: str, **variables: str) -> subprocess.Popen[bytes]:
+    def start(
+        self, *args: str, variables: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         """Starts a `git` command at the top of the working tree; stdin and stdout are pipes.
 
-        It takes no optional lock, runs no file system monitor, asks nobody for a password and
-        fetches nothing.
+        It takes no optional lock, runs no file system monitor, asks nobody for a password,
+        fetches nothing, and takes files whose line endings `core.safecrlf` would refuse.
         """
         if self.program is None:
             raise RepositoryError("There is no `git` program on the PATH.")
@@ -241,17 +244,19 @@ class Git:
             "LC_ALL": "C",
         }
         return subprocess.Popen(
-            [self.program, "-c", "core.fsmonitor=false", *args],
+            [self.program, "-c", "core.fsmonitor=false", "-c", "core.safecrlf=false", *args],
             cwd=self.root,
-            env={**kept, **self._variables, **fixed, **variables},
+            env={**kept, **self._variables, **fixed, **(variables or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
 
-    def ask(self, *args: str, given: bytes = b"", **variables: str) -> bytes:
+    def ask(
+        self, *args: str, given: bytes = b"", variables: Mapping[str, str] | None = None
+    ) -> bytes:
         """Runs a `git` command to its end and returns what it wrote; see `answer`."""
-        return answer(self.start(*args, **variables), given)
+        return answer(self.start(*args, variables=variables), given)
 
 
 def answer(process: subprocess.Popen[bytes], given: bytes = b"") -> bytes:

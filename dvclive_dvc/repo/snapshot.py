@@ -17,7 +17,10 @@ from .git import Git, answer
 
 if TYPE_CHECKING:
     import subprocess
-    
+    from collections.abc import Mapping
+
+    import pygit2
+
 _STATUS = (
     "status",
     "--porcelain=v2",
@@ -75,7 +78,7 @@ class Status:
         except RepositoryError:
             try:
                 return _by_libgit2(self._git, self._baseline)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - Git's own words are the better ones
                 logger.debug("libgit2 could not read the index either: %s", error)
             raise
 
@@ -97,8 +100,8 @@ class Status:
 def _take(line: bytes, tracked: Tracked) -> None:
     # git-status(1), "Changed Tracked Entries" and "Unmerged Entries" of porcelain format 2.
     if line[:1] == b"u":
-        *_, mode, _, ours, _, path = line.split(b" ", 10)
-        entry = (int(mode, 8) or trees.FILE, bytes.fromhex(ours.decode("ascii")))
+        *_, on_disk, _, ours, _, path = line.split(b" ", 10)
+        entry = (int(on_disk, 8) or trees.FILE, bytes.fromhex(ours.decode("ascii")))
         tracked.on_disk[path] = entry if any(entry[1]) else None
         tracked.conflict.append(path)
         return
@@ -125,16 +128,15 @@ def _by_libgit2(git: Git, baseline: str) -> Tracked:
     tracked = Tracked(trees.of_commit(git.repo, head))
     index = git.repo.index
     states = pygit2.enums.DeltaStatus
-    flags = pygit2.enums.DiffOption
-    tree = git.repo[pygit2.Oid(raw=tracked.base)]
-    # Seen from the index, so "new" is a file that the tree does not have.
-    for delta in tree.diff_to_index(index, flags=flags.INCLUDE_TYPECHANGE).deltas:
+    options = pygit2.enums.DiffOption.INCLUDE_TYPECHANGE
+    tree = git.repo[head].peel(pygit2.Tree)
+    for delta in tree.diff_to_index(index, options).deltas:
         new = delta.new_file
         if delta.status == states.CONFLICTED:
             continue
         gone = delta.status == states.DELETED
         tracked.staged[new.raw_path] = None if gone else (int(new.mode), new.id.raw)
-    for delta in index.diff_to_workdir(flags.INCLUDE_TYPECHANGE).deltas:
+    for delta in index.diff_to_workdir(options).deltas:
         old, path = delta.old_file, delta.old_file.raw_path or delta.new_file.raw_path
         if delta.status == states.UNTRACKED or int(old.mode) == trees.SUBMODULE:
             continue
@@ -177,7 +179,7 @@ class Blobs:
         try:
             info = os.lstat(full)
             if stat.S_ISLNK(info.st_mode):
-                self._done[path] = (trees.LINK, self._blob(os.readlink(full)))
+                self._done[path] = (trees.LINK, self._blob(os.readlink(full)))  # noqa: PTH115 - bytes
                 return
             if not stat.S_ISREG(info.st_mode):
                 return
@@ -231,13 +233,13 @@ class Blobs:
     def _rules_of_all(self) -> bytes:
         config = self._git.repo.config
         home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
-        own = config["core.attributesfile"] if "core.attributesfile" in config else ""
+        own = _setting(config, "core.attributesfile")
         files = (
             "/etc/gitattributes",
             os.path.expanduser(own) or f"{home}/git/attributes",  # noqa: PTH111
             self._git.common_dir / "info" / "attributes",
         )
-        crlf = config["core.autocrlf"] if "core.autocrlf" in config else "false"
+        crlf = _setting(config, "core.autocrlf")
         rules = b"" if crlf.lower() in ("false", "no", "off", "0", "") else b"* text=auto\n"
         tree = trees.of_commit(self._git.repo, self._git.head) if self._git.head else None
         top = os.fsencode(self._git.root / ".gitattributes")
@@ -245,34 +247,53 @@ class Blobs:
             # Not checked out (sparse) or just deleted: Git asks the index; asking it here would
             # mean reading it, so all of the commit's own rules count as possible.
             entry = trees.find(self._git.repo, tree, b".gitattributes")
-            rules += self._git.repo[_oid(entry[1])].data if entry else b""
+            rules += _content(self._git, entry[1]) if entry else b""
         return rules + b"\n".join(_read(os.fsencode(file)) for file in files)
 
     def _clean_by_git(self) -> None:
-        primed = [
-            f"{mode:o},{sha.hex()},{os.fsdecode(path)}"
-            for path, before in self._waiting.items()
-            if before and any(before[1])
-            for mode, sha in [before]
-        ]
+        try:
+            self._done.update(self._added(self._waiting))
+        except RepositoryError:
+            # One file's filter fails (Git LFS is not installed, say): the others still go.
+            for path, before in self._waiting.items():
+                self._clean_alone(path, before)
+
+    def _clean_alone(self, path: bytes, before: trees.Entry | None) -> None:
+        try:
+            self._done.update(self._added({path: before}))
+        except RepositoryError as error:
+            logger.warning(
+                "'%s' could not be taken as it is on disk, so the experiment %s: %s",
+                os.fsdecode(path),
+                "has it as it is staged" if before else "is without it",
+                error,
+            )
+            if before:
+                self._done[path] = before
+
+    def _added(self, files: Mapping[bytes, trees.Entry | None]) -> dict[bytes, trees.Entry]:
+        """What `git add` makes of the files, on an index of their own."""
+        # What is staged comes first: `text=auto` leaves CRLF alone where it was committed.
+        staged = b"".join(
+            b"%o %s\t%s\0" % (entry[0], entry[1].hex().encode("ascii"), path)
+            for path, entry in files.items()
+            if entry
+        )
+        names = b"".join(path + b"\0" for path in files)
         with tempfile.TemporaryDirectory(prefix="dvclive-") as folder:
-            private = {"GIT_INDEX_FILE": os.path.join(folder, "index")}  # noqa: PTH118 - str
-            # What the index has comes first: `text=auto` leaves CRLF alone where it is committed.
-            lines = b"".join(
-                os.fsencode(line.replace(",", " ", 1).replace(",", "\t", 1)) + b"\0"
-                for line in primed
-            )
-            if lines:
-                self._git.ask("update-index", "-z", "--index-info", given=lines, **private)
-            names = b"".join(path + b"\0" for path in self._waiting)
+            index = {"GIT_INDEX_FILE": f"{folder}/index"}
+            if staged:
+                self._git.ask("update-index", "-z", "--index-info", given=staged, variables=index)
             self._git.ask(
-                "update-index", "--add", "--remove", "-z", "--stdin", given=names, **private
+                "update-index", "--add", "--remove", "-z", "--stdin", given=names, variables=index
             )
-            listing = self._git.ask("ls-files", "-s", "-z", **private)
+            listing = self._git.ask("ls-files", "-s", "-z", variables=index)
+        found = {}
         for line in filter(None, listing.split(b"\0")):
             facts, path = line.split(b"\t", 1)
             mode, sha, _ = facts.split(b" ")
-            self._done[path] = (int(mode, 8), bytes.fromhex(sha.decode("ascii")))
+            found[path] = (int(mode, 8), bytes.fromhex(sha.decode("ascii")))
+        return found
 
     def _clean_by_libgit2(self) -> None:
         for path, before in self._waiting.items():
@@ -282,7 +303,8 @@ class Blobs:
             ):
                 logger.warning(
                     "'%s' goes through a filter of Git's, which needs the `git` program on the "
-                    "PATH; the experiment has it as it is staged.", name
+                    "PATH; the experiment has it as it is staged.",
+                    name,
                 )
                 if before:
                     self._done[path] = before
@@ -295,9 +317,7 @@ class Blobs:
 def _could_change(data: bytes, rules: bytes) -> bool:
     # Without CR there is no line ending to convert (convert.c, crlf_to_git), without `$Id` no
     # keyword to take back (ident_to_git).
-    return bool(rules.strip()) and (
-        b"\r" in data or (b"ident" in rules and b"$Id" in data)
-    )
+    return bool(rules.strip()) and (b"\r" in data or (b"ident" in rules and b"$Id" in data))
 
 
 def _read(path: bytes) -> bytes:
@@ -308,10 +328,14 @@ def _read(path: bytes) -> bytes:
         return b""
 
 
-def _oid(raw: bytes) -> object:
+def _content(git: Git, blob: bytes) -> bytes:
     import pygit2
 
-    return pygit2.Oid(raw=raw)
+    return git.repo.odb.read(pygit2.Oid(raw=blob))[1]
+
+
+def _setting(config: pygit2.Config, name: str) -> str:
+    return (config[name] or "") if name in config else ""
 
 
 def named_like(git: Git, *patterns: str) -> list[str]:

@@ -6,7 +6,6 @@ import os
 import stat
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..notices import logger
@@ -17,6 +16,7 @@ from .snapshot import Blobs, is_in_index
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
+    from pathlib import Path
 
     from .context import Context
 
@@ -46,7 +46,10 @@ def script(context: Context, include: Collection[Path] = ()) -> str | None:
         shown = os.path.relpath(full, context.cwd)
         logger.warning(
             "The script '%s' is not tracked by Git, so the experiment will not contain it. "
-            "Run `git add %s`, or pass Live(include=['%s']).", shown, shown, shown,
+            "Run `git add %s`, or pass Live(include=['%s']).",
+            shown,
+            shown,
+            shown,
         )
     return name
 
@@ -73,7 +76,7 @@ def loaded(context: Context) -> tuple[Source, ...]:
             logger.debug("not all loaded sources were kept: the start would have taken too long")
             break
         entry = folders.committed(git, context.baseline, path)
-        if entry is not None and _is(root, path, entry, git):
+        if entry is not None and _is(root, path, entry):
             known[path] = entry
         elif entry is not None or is_in_index(git, path):
             blobs.add(path, entry)
@@ -163,7 +166,7 @@ class _Folders:
         return entry[1] if entry and entry[0] == trees.FOLDER else None
 
 
-def _is(root: bytes, path: bytes, entry: trees.Entry, git: Git) -> bool:
+def _is(root: bytes, path: bytes, entry: trees.Entry) -> bool:
     """Whether the file on disk is the committed one, byte for byte."""
     import pygit2
 
@@ -172,7 +175,7 @@ def _is(root: bytes, path: bytes, entry: trees.Entry, git: Git) -> bool:
         info = os.lstat(full)
         if not stat.S_ISREG(info.st_mode):
             return True
-        oid = pygit2.hashfile(full)
+        oid = pygit2.hashfile(os.fsdecode(full))
     except (OSError, pygit2.GitError):
         return True
     return bool(oid.raw == entry[1])

@@ -37,7 +37,9 @@ def save(repo, **facts):
 
 
 def pushed(tmp_path, hub="hub.git"):
-    lines = git("for-each-ref", "--format=%(refname) %(objectname)", "refs/exps", cwd=tmp_path / hub)
+    lines = git(
+        "for-each-ref", "--format=%(refname) %(objectname)", "refs/exps", cwd=tmp_path / hub
+    )
     return {line.split()[0].rsplit("/", 1)[1]: line.split()[1] for line in lines.splitlines()}
 
 

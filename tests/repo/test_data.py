@@ -96,7 +96,7 @@ def test_unchanged_data_is_not_hashed(repos, shape):
 
 
 def test_dvc_is_not_imported_where_nothing_changed(repos):
-    repo = repos.make("dataset")
+    repos.make("dataset")
     dvc_inside("status", "-q")
     program = (
         "import sys; from pathlib import Path; from dvclive_dvc.repo import data\n"

@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import threading
+from pathlib import Path
 
 import dvc.api
 import pytest
@@ -148,8 +149,7 @@ def test_names_that_are_no_utf8_are_saved(repos):
     record = record_of(repo)
     write_run(record.dir)
     name = os.fsencode(record.dir) + b"/caf\xe9.txt"
-    with open(name, "wb") as file:
-        file.write(b"latin")
+    Path(os.fsdecode(name)).write_bytes(b"latin")
     commit = experiments.save(record, Outcome())
     assert '"dvclive/caf\\351.txt"' in files_of(repo, commit)
 
@@ -280,7 +280,9 @@ def test_the_message_tells_how_the_run_ended_and_no_secret(repos):
 
 def test_the_users_message_comes_first(repos):
     repo = repos.make("git_and_dvc")
-    commit = experiments.save(record_of(repo, message="Try a wider net\n\nIt may\0 help"), Outcome())
+    commit = experiments.save(
+        record_of(repo, message="Try a wider net\n\nIt may\0 help"), Outcome()
+    )
     text = repo.git("log", "-1", "--format=%B", commit)
     assert text.startswith("Try a wider net\n\nIt may help\n\nDvclive-Status: completed\n")
 

@@ -113,10 +113,10 @@ def expected_tree(repo, record):
 @pytest.mark.parametrize("shape", ["sha256", "reftable"])
 def test_a_format_that_dvc_cannot_read_is_said_at_once(repos, shape):
     repo = repos.make(shape)
-    before = {path for path in (repo.root / ".git").rglob("*")}
+    before = set((repo.root / ".git").rglob("*"))
     with pytest.raises(RepositoryError, match=r"(?s)kind that DVC cannot read.*git init"):
         git.locate(repo.cwd, os.environ)
-    assert {path for path in (repo.root / ".git").rglob("*")} == before
+    assert set((repo.root / ".git").rglob("*")) == before
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a repository away")
@@ -124,7 +124,7 @@ def test_a_repository_of_another_owner_names_the_command_that_trusts_it(repos):
     repo = repos.make("git_and_dvc")
     for path in (repo.root, repo.root / ".git"):
         os.chown(path, 1234, 1234)
-    with pytest.raises(RepositoryError, match="git config --global --add safe.directory"):
+    with pytest.raises(RepositoryError, match=r"git config --global --add safe\.directory"):
         git.locate(repo.cwd, os.environ)
 
 
