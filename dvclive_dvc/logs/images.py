@@ -39,6 +39,8 @@ _MODES = {
     "JPEG": ("L", "RGB", "CMYK"),
     "GIF": ("1", "L", "LA", "P", "RGB", "RGBA"),
 }
+# What a little less compression saves pays for putting the file in place whole.
+_OPTIONS: dict[str, dict[str, int]] = {"PNG": {"compress_level": 3}, "JPEG": {}, "GIF": {}}
 _ALLOWED = (
     "a NumPy array (HxW, HxWx1, HxWx3 or HxWx4), a PIL image, a matplotlib figure, the path of "
     "an image file"
@@ -71,7 +73,7 @@ def checked(name: Any, val: Any) -> Picture:
         MissingExtraError: Pillow is not installed.
     """
     text = _named(names.checked(name, "image"), val)
-    encoding = _FORMATS[PurePath(text).suffix]
+    encoding = _FORMATS[os.path.splitext(text)[1]]  # noqa: PTH122 - ten times faster, and it shows
     if isinstance(val, (str, os.PathLike)):
         return Picture(text, _from_file(text, Path(val), encoding), _nothing)
     if _is(val, "PIL.Image", "Image"):
@@ -85,15 +87,12 @@ def checked(name: Any, val: Any) -> Picture:
 
 def write(layout: Layout, picture: Picture) -> None:
     """Puts the image in place, over one of that name."""
-    path = layout.images_dir / picture.name
-    # DVC may have left a link into its cache, which must not be written through.
-    if path.is_symlink():
-        path.unlink()
+    path = f"{layout.images_dir}/{picture.name}"
     try:
-        files.replace(path, picture.content)
+        files.put(path, picture.content)
     except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.replace(path, picture.content)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        files.put(path, picture.content)
     finally:
         picture.done()
 
@@ -103,11 +102,11 @@ def _nothing() -> None:
 
 
 def _named(text: str, val: Any) -> str:
-    suffix = PurePath(text).suffix
+    stem, suffix = os.path.splitext(text)  # noqa: PTH122 - as above
     if not suffix and isinstance(val, (str, os.PathLike)):
         suffix = PurePath(val).suffix.lower()
         text += suffix
-    if suffix not in _FORMATS or not PurePath(text).stem:
+    if suffix not in _FORMATS or not stem.rpartition("/")[2]:
         raise InvalidImageNameError(text)
     return text
 
@@ -164,7 +163,7 @@ def _from_pil(name: str, image: Any, encoding: str) -> bytes:
                 f"{encoding} stores. Log image.convert('RGB')."
             ) from error
     buffer = io.BytesIO()
-    image.save(buffer, format=encoding)
+    image.save(buffer, format=encoding, **_OPTIONS[encoding])
     return buffer.getvalue()
 
 

@@ -89,7 +89,7 @@ def write(path: Path, summary: dict[str, Any]) -> None:
             raise InvalidDataTypeError(
                 "summary", type(summary), "values that do not contain themselves"
             ) from error
-    files.replace(path, data)
+    files.put(str(path), data)
 
 
 def _cleaned(value: Any) -> Any:
