@@ -48,11 +48,12 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Claim:
-    """A path that a stage has as its output."""
+    """A path that a stage has as its output, and how the stage spells it."""
 
     path: Path
     file: Path
     stage: str
+    spelt: str
 
 
 # -- pure: paths by components -------------------------------------------------------------
@@ -75,14 +76,14 @@ def _up_to(path: Path, top: Path) -> Iterator[Path]:
         yield folder
 
 
-def outputs_of(stage: dict[str, Any], folder: Path) -> Iterator[Path]:
-    """The paths of a resolved stage's outputs; `folder` is that of its dvc.yaml."""
+def outputs_of(stage: dict[str, Any], folder: Path) -> Iterator[tuple[str, Path]]:
+    """A resolved stage's outputs as it spells them, and their paths; `folder` is its dvc.yaml's."""
     wdir = os.path.join(folder, stage.get("wdir") or "")  # noqa: PTH118 - normalised below
     for section in ("outs", "metrics", "plots"):
         for entry in stage.get(section) or ():
             name = next(iter(entry)) if isinstance(entry, dict) else entry
             if "://" not in name:
-                yield Path(os.path.normpath(os.path.join(wdir, name)))  # noqa: PTH118
+                yield name, Path(os.path.normpath(os.path.join(wdir, name)))  # noqa: PTH118
 
 
 # -- which dvc.yaml files there are --------------------------------------------------------
@@ -259,21 +260,25 @@ class Outputs:
     def judge_run(self, layout: Layout) -> list[str]:
         """What to warn of at the start: the run's folder or dvc.yaml inside a stage's output."""
         found: dict[_Claim, list[str]] = {}
-        places = [(f"The run's folder '{self._shown(layout.root)}'", layout.root)]
+        places = [(f"the run's folder '{self._shown(layout.root)}'", layout.root)]
         if layout.dvcyaml_on:
-            places.append((f"its dvc.yaml '{self._shown(layout.dvcyaml)}'", layout.dvcyaml))
+            places.append((f"its '{self._shown(layout.dvcyaml)}'", layout.dvcyaml))
         for name, path in places:
             claim = _owner(path, self._stage_claims(path, everywhere=False))
             if claim is not None:
                 found.setdefault(claim, []).append(name)
-        return [
-            f"{' and '.join(names)} {'lies' if len(names) == 1 else 'lie'} in "
-            f"'{self._shown(claim.path)}', an output of {self._stage(claim)}. DVC removes an output before the stage runs and reads no "
-            f"dvc.yaml inside one, so the run would not be found. Take "
-            f"'{self._from_wdir(claim)}' out of the outputs of '{claim.stage}'; what is worth "
-            "it can be named there file by file."
-            for claim, names in found.items()
-        ]
+        return [self._inside_output(claim, names) for claim, names in found.items()]
+
+    def _inside_output(self, claim: _Claim, names: list[str]) -> str:
+        lie = "lies" if len(names) == 1 else "lie"
+        who = " and ".join(names)
+        return (
+            f"{who[0].upper()}{who[1:]} {lie} in '{self._shown(claim.path)}', an output of "
+            f"{self._stage(claim)}. DVC removes an output before the stage runs and reads no "
+            f"dvc.yaml inside one, so its metrics and plots would not be found. Take "
+            f"'{claim.spelt}' out of the outputs of '{claim.stage}'; name there only "
+            "the files that other stages depend on."
+        )
 
     def covers(self, path: Path) -> str | None:
         """The address of the stage, or the `.dvc` file, that the path belongs to."""
@@ -287,6 +292,11 @@ class Outputs:
             if relation(path, tracked) in _PART:
                 return pointer.relative_to(self._context.dvc_root).as_posix()
         return None
+
+    def kept_around(self, path: Path) -> frozenset[Path]:
+        """The outputs of stages that lie in `path` or that it lies in: DVC sees to those."""
+        claims = self._stage_claims(path, everywhere=False)
+        return frozenset(claim.path for claim in claims if relation(path, claim.path))
 
     # what stages own
 
@@ -445,9 +455,6 @@ class Outputs:
         file = claim.file.relative_to(self._context.dvc_root).as_posix()
         return claim.stage if file == DVCYAML_NAME else f"{file}:{claim.stage}"
 
-    def _from_wdir(self, claim: _Claim) -> str:
-        return Path(os.path.relpath(claim.path, claim.file.parent)).as_posix()
-
 
 _PART = ("equal", "inside")
 _VERB = {"inside": "lies in", "contains": "contains"}
@@ -504,5 +511,6 @@ def _resolve(repo: Any, file: Path, claims: list[_Claim]) -> Exception | None:
         except Exception as error:  # noqa: BLE001, PERF203 - the other stages still count
             failure = error
         else:
-            claims += [_Claim(path, file, name) for path in outputs_of(stage, file.parent)]
+            for spelt, path in outputs_of(stage, file.parent):
+                claims.append(_Claim(path, file, name, spelt))
     return failure

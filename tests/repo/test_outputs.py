@@ -1,0 +1,455 @@
+"""What stages and `.dvc` files own, in every kind of place a run may find itself in."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from situations import dvc, git, python, run
+
+from dvclive_dvc.backend import Mode
+from dvclive_dvc.errors import ArtifactConflictError
+from dvclive_dvc.layout import Layout
+from dvclive_dvc.repo import outputs
+from dvclive_dvc.repo.context import detect
+from dvclive_dvc.repo.outputs import Outputs, relation
+
+INSIDE = [Mode.REPRO, Mode.EXP_RUN]
+OUTSIDE = (Mode.STANDALONE, None)
+# Every column of the table: outside a pipeline, inside the stage `train`, inside another.
+PLACES = [OUTSIDE, *[(mode, stage) for mode in INSIDE for stage in ("train", "evaluate")]]
+
+
+def place(mode=Mode.STANDALONE, stage=None):
+    """The surroundings as they are, with the mode and stage that DVC would give."""
+    return dataclasses.replace(detect(), mode=mode, stage=stage)
+
+
+class Judge:
+    """Asks one `Outputs` about paths below the working directory, which are made when missing."""
+
+    def __init__(self, mode=Mode.STANDALONE, stage=None):
+        self.outputs = Outputs(place(mode, stage))
+
+    def __call__(self, path, own=()):
+        target = Path.cwd() / path
+        if not target.exists():
+            if target.parent.is_file():
+                target.parent.unlink()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text("bytes")
+        return self.outputs.judge(target, [Path.cwd() / one for one in own])
+
+    def refuses(self, path, own=()):
+        try:
+            verdict = self(path, own)
+        except ArtifactConflictError as error:
+            return str(error)
+        raise AssertionError(f"'{path}' was let pass: {verdict}")
+
+
+# -- equal to, or inside, a stage's output ---------------------------------------------------
+
+# path, the stage that owns it, that stage's address
+OWNED = [
+    ("model.pt", "train", "train"),
+    ("models", "train", "train"),
+    ("models/best.pt", "train", "train"),
+    ("models/deep/er.pt", "train", "train"),
+    ("weights/best.pt", "train", "train"),  # a template
+    ("scores.json", "train", "train"),  # a metric that is kept in Git
+    ("curves/loss.csv", "train", "train"),
+    ("report.pkl", "evaluate", "evaluate"),  # `wdir`
+    ("evaluation/confusion/a.png", "evaluate", "evaluate"),
+    ("prepared/test.csv", "prepare@test", "prepare@test"),  # foreach
+    ("tuned/slow/model.pt", "tune@slow", "tune@slow"),  # matrix
+    ("small.pt", "distil", "deep/er/dvc.yaml:distil"),  # a file that only Git knows of
+    ("deep/er/student.pt", "distil", "deep/er/dvc.yaml:distil"),
+]
+
+
+def test_outside_a_pipeline_a_stages_output_is_described_but_not_cached(repos):
+    repos.make("owned_paths")
+    judge = Judge(*OUTSIDE)
+    for path, stage, address in OWNED:
+        verdict = judge(path)
+        file = address.rpartition(":")[0] or "dvc.yaml"
+        assert not verdict.cache, path
+        assert verdict.owner == address, path
+        assert f"the stage '{stage}' in '{file}'" in verdict.warning
+        assert f"`dvc commit {address}`" in verdict.warning, "the command, for this directory"
+        assert "The pipeline" in verdict.warning
+
+
+@pytest.mark.parametrize("mode", INSIDE)
+def test_inside_the_stage_that_owns_it_nothing_is_said(repos, mode):
+    repos.make("owned_paths")
+    addresses = dict.fromkeys(address for _, _, address in OWNED)
+    judges = {address: Judge(mode, address) for address in addresses}
+    for path, _, address in OWNED:
+        judges[address].outputs._claims = judges["train"].outputs._claims  # parsed once
+        silent = outputs.Verdict(cache=False, owner=address)
+        assert judges[address](path) == silent, f"{path}: DVC caches it"
+
+
+@pytest.mark.parametrize("mode", INSIDE)
+@pytest.mark.parametrize("running", ["evaluate", "prepare@train"])
+def test_inside_another_stage_both_are_named(repos, running, mode):
+    repos.make("owned_paths")
+    judge = Judge(mode, running)
+    for path, owner in (
+        ("model.pt", "train"),
+        ("models/best.pt", "train"),
+        ("prepared/test.csv", "prepare@test"),
+    ):
+        verdict = judge(path)
+        assert not verdict.cache
+        assert verdict.owner == owner
+        assert f"'{owner}'" in verdict.warning
+        assert f"'{running}'" in verdict.warning
+
+
+def test_the_command_fits_the_working_directory(repos):
+    repo = repos.make("owned_paths")
+    os.chdir(repo.root / "deep")
+    judge = Judge()
+    assert "`dvc commit ../dvc.yaml:train`" in judge("../model.pt").warning
+    assert "`dvc commit er/dvc.yaml:distil`" in judge("er/student.pt").warning
+
+
+def test_the_running_stage_is_known_from_wherever_dvc_ran(repos):
+    repos.make("owned_paths")
+    judge = Judge(Mode.REPRO)
+    for said, path, is_it in [
+        ("deep/er/dvc.yaml:distil", "deep/er/student.pt", True),
+        ("../../deep/er/dvc.yaml:distil", "deep/er/student.pt", True),
+        ("er/dvc.yaml:distil", "deep/er/student.pt", True),  # `dvc repro` ran in deep/
+        ("distil", "deep/er/student.pt", True),  # ... or in deep/er/
+        ("other/dvc.yaml:distil", "deep/er/student.pt", False),
+        ("dvc.yaml:train", "model.pt", True),
+        ("../dvc.yaml:train", "model.pt", True),
+        ("tune@slow", "tuned/fast", False),
+    ]:
+        judge.outputs._context = place(Mode.REPRO, said)
+        assert (judge(path).warning is None) == is_it, said
+
+
+# -- owned by nobody -------------------------------------------------------------------------
+
+FREE = ["model_v2.pt", "models2/best.pt", "mode", "free/model.pt", "prepared/valid.csv",
+        "evaluation/model.pt", "data2/a.csv", "store/other.bin", "train", "confusion"]  # fmt: skip
+
+
+def test_outside_a_pipeline_what_nobody_owns_is_cached_without_a_word(repos):
+    repos.make("owned_paths")
+    judge = Judge()
+    for path in FREE:
+        assert judge(path) == outputs.Verdict(cache=True), path
+
+
+@pytest.mark.parametrize("mode", INSIDE)
+@pytest.mark.parametrize("running", ["train", "evaluate", None])
+def test_inside_a_stage_what_nobody_owns_is_cached_and_told_how_to_declare(repos, running, mode):
+    repos.make("owned_paths")
+    verdict = Judge(mode, running)("free/model.pt")
+    assert verdict.cache
+    assert verdict.owner is None
+    assert "Add `- free/model.pt` to its `outs`" in verdict.warning
+    assert "dvc remove free/model.pt.dvc" in verdict.warning
+    assert f"'{running}'" in verdict.warning or running is None
+
+
+# -- contains a stage's output ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_a_folder_that_contains_a_stages_output_is_refused(repos, where):
+    repo = repos.make("owned_paths")
+    judge = Judge(*where)
+    for path, inner, stage in [
+        ("weights", "weights/best.pt", "train"),
+        ("prepared", "prepared/train.csv", "prepare@train"),
+        ("tuned", "tuned/slow", "tune@slow"),
+        ("evaluation", "evaluation/confusion", "evaluate"),
+        ("deep", "deep/er/student.pt", "distil"),
+    ]:
+        (repo.root / path).mkdir(exist_ok=True)
+        text = judge.refuses(path)
+        assert f"'{path}' contains '{inner}'" in text
+        assert f"'{stage}'" in text
+    assert repo.git("status", "--porcelain") == "", "nothing was written"
+
+
+# -- what .dvc files track -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_a_path_in_a_folder_that_a_dvc_file_tracks_is_refused(repos, where):
+    repos.make("owned_paths")
+    judge = Judge(*where)
+    for path in ["data/labels.csv", "data/raw", "data/raw/part.csv", "data/new"]:
+        text = judge.refuses(path)
+        assert "'data.dvc' tracks" in text
+        assert "`dvc add data`" in text
+
+
+def test_what_has_its_own_dvc_file_is_logged_again(repos):
+    repos.make("owned_paths")
+    judge = Judge()
+    assert judge("data") == outputs.Verdict(cache=True)
+    assert judge("mixed/inner.csv") == outputs.Verdict(cache=True)
+
+
+@pytest.mark.parametrize("where", [OUTSIDE, (Mode.REPRO, "train")])
+def test_a_folder_that_contains_what_a_dvc_file_tracks_is_refused(repos, where):
+    repos.make("owned_paths")
+    text = Judge(*where).refuses("mixed")
+    assert "contains 'mixed/inner.csv', which 'mixed/inner.csv.dvc' tracks" in text
+    assert "`dvc remove mixed/inner.csv.dvc`" in text
+
+
+def test_a_dvc_file_not_named_after_what_it_tracks_still_counts(repos):
+    repos.make("owned_paths")
+    judge = Judge()
+    assert "tracked by 'odd.dvc' already" in judge.refuses("store/blob.bin")
+    assert "contains 'store/blob.bin', which 'odd.dvc' tracks" in judge.refuses("store")
+    assert judge("store/other").cache
+
+
+def test_dvc_refuses_a_folder_that_contains_what_is_tracked_as_well(repos):
+    repo = repos.make("owned_paths")
+    Judge().refuses("mixed")
+    done = run("dvc", "add", "mixed", check=False)
+    assert done.returncode, "`dvc add mixed` is fine, so it need not be refused"
+    assert repo.git("status", "--porcelain") == "", "and neither wrote anything"
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_what_is_tracked_and_now_also_an_output_is_told_to_be_removed(repos, where):
+    repos.make("claimed_twice")
+    judge = Judge(*where)
+    for path in ("model.pt", "models/best.pt"):
+        verdict = judge(path)
+        assert not verdict.cache
+        assert verdict.owner == "train"
+        assert f"`dvc remove {path}.dvc`" in verdict.warning
+
+
+# -- the run's own artifacts -----------------------------------------------------------------
+
+
+def test_the_same_artifact_may_be_logged_again(repos):
+    repos.make("git_and_dvc")
+    assert Judge()("model.pt", own=["model.pt", "other.pt"]).cache
+
+
+@pytest.mark.parametrize(
+    ("path", "other", "verb"),
+    [("out/a.pt", "out", "lies in"), ("out/sub", "out/sub/a.pt", "contains")],
+)
+def test_an_artifact_inside_another_of_the_run_is_refused(repos, path, other, verb):
+    repos.make("git_and_dvc")
+    assert f"'{path}' {verb} '{other}'" in Judge().refuses(path, own=[other])
+
+
+def test_names_that_only_begin_alike_are_no_overlap(repos):
+    repos.make("git_and_dvc")
+    assert Judge()("out2/a.pt", own=["out", "out2/a", "out2/a.pt.gz"]).cache
+
+
+def test_outputs_on_another_machine_overlap_with_nothing():
+    outs = ["s3://bucket/a", {"remote://r/b": {}}, "/abs", {"c": {"push": False}}]
+    assert list(outputs.outputs_of({"wdir": "w", "outs": outs}, Path("/repo"))) == [
+        ("/abs", Path("/abs")),
+        ("c", Path("/repo/w/c")),
+    ]
+
+
+NAMES = st.lists(st.sampled_from(["a", "ab", "a.b", "b"]), min_size=1, max_size=4)
+
+
+@given(NAMES, NAMES)
+def test_overlap_goes_by_components_and_both_ways(one, other):
+    p, q = Path("/", *one), Path("/", *other)
+    mirrored = {"equal": "equal", "inside": "contains", "contains": "inside", None: None}
+    assert relation(q, p) == mirrored[relation(p, q)]
+    shared = min(len(one), len(other))
+    assert (relation(p, q) is not None) == (one[:shared] == other[:shared])
+
+
+# -- the run's folder ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_a_run_inside_a_stages_output_is_warned_of_once(repos, where):
+    repos.make("run_in_output")
+    judged = Outputs(place(*where))
+    for folder, dvcyaml, stage, spelt in [
+        ("dvclive", True, "train", "dvclive"),
+        ("dvclive/first", True, "train", "dvclive"),
+        ("results/one", True, "sweep", "../results"),
+        ("results", None, "sweep", "../results"),
+        ("elsewhere", "shared/dvc.yaml", "collect", "shared"),
+    ]:
+        (told,) = judged.judge_run(Layout.at(folder, dvcyaml))
+        assert f"the stage '{stage}' in 'dvc.yaml'" in told
+        assert f"Take '{spelt}' out of the outputs of '{stage}'" in told
+        assert (f"folder '{folder}'" in told) == (folder != "elsewhere"), told
+        assert ("/dvc.yaml' l" in told) == (dvcyaml is not None), told
+
+
+def test_a_run_beside_the_outputs_is_not_warned_of(repos):
+    repos.make("run_in_output")
+    judged = Outputs(place())
+    for folder in ["dvclive2", "work", "dvclive_metrics", "result"]:
+        assert judged.judge_run(Layout.at(folder)) == [], folder
+
+
+# -- whose a path is -------------------------------------------------------------------------
+
+
+def test_each_path_is_known_by_its_owner(repos):
+    repo = repos.make("owned_paths")
+    judged = Outputs(place())
+    for path, owner in [
+        ("models/best.pt", "train"),
+        ("deep/er/student.pt", "deep/er/dvc.yaml:distil"),
+        ("data", "data.dvc"),
+        ("data/raw/part.csv", "data.dvc"),
+        ("mixed/inner.csv", "mixed/inner.csv.dvc"),
+        ("store/blob.bin", "odd.dvc"),
+        ("mixed/plain.csv", None),
+        ("mixed", None),
+        ("train.py", None),
+    ]:
+        assert judged.covers(repo.root / path) == owner, path
+
+
+# -- where dvc.yaml files are found ----------------------------------------------------------
+
+
+def test_a_broken_dvc_yaml_is_a_warning_and_the_rest_still_counts(repos, caplog):
+    repos.make("broken_stages")
+    judged = Outputs(place())
+    assert judged.judge(Path.cwd() / "model.pt", []).owner == "train"
+    assert judged.judge(Path.cwd() / "free.pt", []).cache
+    texts = [record.getMessage() for record in caplog.records]
+    assert len(texts) == 2, "one warning a file, however often it is asked"
+    assert sum("'dvc.yaml'" in text and "nowhere" in text for text in texts) == 1
+    assert sum("'other/dvc.yaml'" in text for text in texts) == 1
+
+
+@pytest.mark.parametrize(
+    "situation",
+    ["git_and_dvc", "index_version_4", "split_index", "sparse_index", "worktree",
+     "skip_worktree", "separate_git_dir"],
+)  # fmt: skip
+def test_the_dvc_yamls_of_any_index_are_found(repos, situation):
+    repos.make(situation)
+    top = Path(git("rev-parse", "--show-toplevel"))
+    long, longer = "a" * 200, "/".join(["b" * 100] * 6)
+    paths = ["dvc.yaml", "sub/dvc.yaml", "sub/not-dvc.yaml", "dvc.yaml.d/x", "sub/dvc.yaml2",
+             f"{long}/dvc.yaml", f"{longer}/dvc.yaml", "ü/dvc.yaml"]  # fmt: skip
+    for path in paths:
+        (top / path).parent.mkdir(parents=True, exist_ok=True)
+        (top / path).write_text("stages: {}\n")
+        git("add", "-f", "--sparse", "--", path, cwd=top)
+    git("add", "-N", "--sparse", "sub/not-dvc.yaml", cwd=top)
+    listed = git("ls-files", "-z", "--", ":(glob)**/dvc.yaml", cwd=top).split("\0")
+    found = outputs.tracked_dvcyamls(top, detect().git_dir)
+    assert sorted(found) == sorted(top / name for name in listed if name)
+    assert len(found) >= 5
+
+
+def test_an_index_with_intent_to_add_is_read_as_well(repos):
+    repo = repos.make("git_and_dvc")
+    repo.write("sub/dvc.yaml", "stages: {}\n")
+    repo.git("add", "-N", "sub/dvc.yaml")  # makes it an index of version 3
+    assert outputs.tracked_dvcyamls(repo.root, repo.root / ".git") == [repo.root / "sub/dvc.yaml"]
+
+
+def test_stages_of_another_project_inside_this_one_do_not_count(repos):
+    repo = repos.make("owned_paths")
+    (repo.root / "deep" / ".dvc").mkdir()
+    assert Judge()("small.pt").cache, "DVC does not look into a project inside a project"
+
+
+WATCHED = """
+import os, sys
+opened = []
+sys.addaudithook(lambda name, args: opened.append(str(args[0])) if name == "open" else None)
+from pathlib import Path
+from dvclive_dvc.layout import Layout
+from dvclive_dvc.repo.context import detect
+from dvclive_dvc.repo.outputs import Outputs
+judged = Outputs(detect())
+layout = Layout.at("dvclive")
+assert judged.judge_run(layout) == []
+assert judged.judge(Path("models/model.pt").absolute(), []).cache
+assert judged.covers(layout.root / "metrics.json") is None
+print(len([name for name in opened if name.endswith(".dvc")]))
+print(sorted({"dvc", "ruamel"} & set(sys.modules)))
+"""
+
+
+def test_other_dvc_files_are_not_opened_and_dvc_not_loaded(repos):
+    repo = repos.make("git_and_dvc")
+    ignored = []
+    for number in range(50):
+        for folder in (".", "models", "elsewhere"):
+            repo.write(f"{folder}/{number}.bin.dvc", "outs:\n- path: x\n")
+        repo.write(f"{number}.bin", "data that are checked out")
+        ignored.append(f"/{number}.bin\n")
+    repo.write("models/.gitignore", "".join(ignored))
+    repo.write("models/model.pt", "bytes")
+    repo.write("dvclive/dvc.yaml", "metrics:\n- metrics.json\n")
+    repo.write("dvc.yaml", "metrics:\n- dvclive/metrics.json\n")
+    repo.git("add", ".")
+    assert python(WATCHED).stdout.splitlines() == ["0", "[]"]
+
+
+# -- with DVC as the one that runs -----------------------------------------------------------
+
+ASK = """\
+import sys
+from pathlib import Path
+from dvclive_dvc.repo.context import detect
+from dvclive_dvc.repo.outputs import Outputs
+
+Path(sys.argv[1]).write_text("bytes")
+judged = Outputs(detect())
+print("mine:", judged.judge(Path(sys.argv[1]).absolute(), []))
+print("other:", judged.judge(Path(sys.argv[2]).absolute(), []))
+"""
+
+
+@pytest.mark.parametrize(
+    ("folder", "target", "stage", "mine"),
+    [
+        (".", "evaluate", "evaluate", "../report.pkl"),
+        ("deep", "er/dvc.yaml:distil", "distil", "student.pt"),
+    ],
+)
+def test_a_stage_that_dvc_runs_knows_itself(repos, folder, target, stage, mine):
+    repo = repos.make("owned_paths")
+    (repo.root / "ask.py").write_text(ASK)
+    for file, other in (("dvc.yaml", "../model.pt"), ("deep/er/dvc.yaml", "../../model.pt")):
+        text = (repo.root / file).read_text()
+        ask = os.path.relpath(
+            repo.root / "ask.py", repo.root / ("evaluation" if file == "dvc.yaml" else "deep/er")
+        )
+        for name in ("evaluate.py", "distil.py"):
+            text = text.replace(name, f"{ask} {mine} {other}")
+        text = text.replace("      - confusion\n", "").replace("      - ../../small.pt\n", "")
+        (repo.root / file).write_text(text)
+    said = dvc("repro", "--single-item", target, cwd=repo.root / folder)
+    lines = [line for line in said.splitlines() if line.startswith(("mine:", "other:"))]
+    assert len(lines) == 2, said
+    assert "cache=False" in lines[0]
+    assert "warning=None" in lines[0]
+    assert "'train'" in lines[1]
+    assert f"{stage}' is running" in lines[1]
