@@ -18,6 +18,7 @@ from .reading import Reader
 
 if TYPE_CHECKING:
     from ..layout import Layout
+    from .markdown import Document
     from .notebook import Display
     from .page import Page
 
@@ -71,6 +72,7 @@ class Reporter:
         self._reader = Reader(layout)
         self._warned = False
         self._display: Display | None = None
+        self._document: Document | None = None
         self._next = time.monotonic() + _PAUSE * _EXPECTED if mode else math.inf
         if mode == "notebook":
             from .notebook import Display
@@ -107,9 +109,11 @@ class Reporter:
             self._display.update(page)
             return
         if self.mode == "md":
-            from . import markdown
+            if self._document is None:
+                from .markdown import Document
 
-            markdown.write(self._layout, page)
+                self._document = Document(self._layout)
+            self._document.write(page)
             return
         from . import html
 

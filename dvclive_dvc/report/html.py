@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import templates, vega
+from .notes import of_chart
 from .svg import line_chart
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 _ASSETS = Path(__file__).with_name("assets")
 _SMALL = 64  # pixels: smaller pictures are shown with their pixels as squares
-_HOLES_NAMED = 5
 
 
 def drawn(page: Page) -> bytes:
@@ -116,8 +116,8 @@ def _described(page: Page) -> tuple[list[dict[str, Any]], list[dict[str, Any]], 
                 "t": chart.title,
                 "x": templates.field_name(chart.x),
                 "y": ys,
-                "xl": chart.x_label,
-                "yl": chart.y_label,
+                "xl": templates.label(chart.x_label),
+                "yl": templates.label(chart.y_label),
                 "c": [chart.columns[name] for name in (chart.x, *chart.ys)],
                 "n": chart.counts,
                 "gaps": chart.counts is None,
@@ -234,6 +234,7 @@ def _plots(page: Page, *, with_plots: bool) -> Iterator[str]:
                 '<input type="range" min="0" max="100" value="0"></label></div>'
             )
         yield "</div>\n"
+        metrics.sort(key=lambda pair: _place(pair[1].title))
         groups = [
             (name, list(found))
             for name, found in groupby(metrics, lambda pair: _group(pair[1].title))
@@ -261,6 +262,12 @@ def _group(name: str) -> str:
     return name.split("/", 1)[0] if "/" in name else ""
 
 
+def _place(name: str) -> tuple[int, str]:
+    """Where a metric stands: those of no group first, those about the machine last."""
+    group = _group(name)
+    return (0 if not group else 2 if group == "system" else 1), name
+
+
 def _figure(number: int, chart: Chart, *, with_plots: bool) -> Iterator[str]:
     last = ""
     if chart.is_metric:
@@ -274,20 +281,10 @@ def _figure(number: int, chart: Chart, *, with_plots: bool) -> Iterator[str]:
         f'</figcaption><div class="plot" role="img" aria-label="{escape(label)}" '
         f'style="--h:{_height(chart)}px">{static}</div>'
     )
-    notes = list(chart_notes(chart))
+    notes = list(of_chart(chart))
     if notes:
         yield f'<p class="note">{escape(" ".join(notes))}</p>'
     yield "</figure>\n"
-
-
-def chart_notes(chart: Chart) -> Iterator[str]:
-    """What a reader must know of a chart to read it rightly."""
-    if chart.shown < chart.total:
-        yield f"{chart.shown:,} of {chart.total:,} rows drawn; no peak is left out."
-    if chart.holes:
-        steps = ", ".join(f"{text} at {at:,}" for at, text in chart.holes[:_HOLES_NAMED])
-        more = ", \u2026" if len(chart.holes) > _HOLES_NAMED or chart.shown < chart.total else ""
-        yield f"Not finite: {steps}{more}."
 
 
 def _images(page: Page) -> Iterator[str]:

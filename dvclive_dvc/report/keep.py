@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 def folder() -> Path:
@@ -28,14 +29,15 @@ def folder() -> Path:
     return Path(base, "dvclive_dvc")
 
 
-def kept(name: str, made_from: Path, make: Callable[[], bytes]) -> bytes:
-    """The bytes that `make` gives, made once for each state of the file `made_from`.
+def kept(name: str, made_from: Sequence[Path], make: Callable[[], bytes]) -> bytes:
+    """The bytes that `make` gives, made once for each state of the files `made_from`.
 
     A cache that cannot be read or written costs time alone.
     """
-    stat = made_from.stat()
+    stats = [path.stat() for path in made_from]
+    stamp = repr([(stat.st_size, stat.st_mtime_ns) for stat in stats])
     stem, _, ending = name.rpartition(".")
-    path = folder() / f"{stem}-{stat.st_size:x}-{stat.st_mtime_ns:x}.{ending}"
+    path = folder() / f"{stem}-{zlib.crc32(stamp.encode()):08x}.{ending}"
     with contextlib.suppress(OSError):
         return path.read_bytes()
     data = make()

@@ -1,18 +1,223 @@
-"""`report.md`: the run as GitHub and CML show it."""
+"""`report.md`: the run as GitHub and CML show it, its plots as pictures beside it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from .. import files
+from ..notices import logger
+from . import templates, vega
+from .notes import of_chart
+from .svg import line_chart
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
     from ..layout import Layout
-    from .page import Page
+    from .page import Chart, Page
+
+# The pictures' folder, beside report.md, and how they are called: what matches may be removed.
+FOLDER = "report-files"
+_OURS = re.compile(r"[\w.-]{1,60}-[0-9a-f]{8}\.(png|svg)")
+# A picture takes some 50 ms; more of them than this nobody scrolls through.
+_MOST_CHARTS = 80
+_MOST_IMAGES = 60
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|~$&])")
+_LOOK = {
+    "background": "white",
+    "axis": {"gridColor": "#e8eaee", "domainColor": "#c8ccd4", "tickColor": "#c8ccd4"},
+    "view": {"stroke": None},
+    "axisX": {"grid": False, "tickCount": 6, "labelOverlap": True},
+    "axisY": {"domain": False, "ticks": False, "tickCount": 5},
+}
 
 
-def write(layout: Layout, page: Page) -> None:
-    """Replaces the file."""
-    rows = "".join(f"| {a} | {b} |\n" for a, b in page.metrics + page.params)
-    text = f"# {page.name}\n\n| | |\n|---|---|\n{rows}"
-    files.replace(layout.report_file("md"), text.encode("utf-8", "surrogatepass"))
+class Document:
+    """One run's report.md; a picture is drawn again only when its data has changed."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._path = layout.report_file("md")
+        self._root = layout.root
+        self._images = layout.images_dir
+        self._drawn: dict[str, str] = {}
+
+    def write(self, page: Page) -> None:
+        """Replaces report.md and the pictures of its plots."""
+        pictures = [(chart, self._picture(page, chart)) for chart in page.charts[:_MOST_CHARTS]]
+        text = "\n".join(self._lines(page, pictures)) + "\n"
+        files.replace(self._path, text.encode("utf-8", "replace"))
+        self._clean({name for _, name in pictures if name})
+
+    def _picture(self, page: Page, chart: Chart) -> str | None:
+        """The file name of the chart's picture, made or still good; None without one."""
+        if not vega.available():
+            return self._plain_picture(chart)
+        spec = spec_of(chart, page.templates)
+        name = _file_name(chart.source, "png")
+        try:
+            return self._kept(name, json.dumps(spec), lambda: vega.picture(spec))
+        except ValueError as error:
+            logger.debug("'%s' is drawn plainly: %s", chart.source, error)
+            return self._plain_picture(chart)
+
+    def _plain_picture(self, chart: Chart) -> str | None:
+        drawing = line_chart(chart, alone=True)
+        name = _file_name(chart.source, "svg")
+        return self._kept(name, drawing, drawing.encode) if drawing else None
+
+    def _kept(self, name: str, made_from: str, make: Callable[[], bytes]) -> str:
+        """Writes what `make` gives, unless the file was made from the same before."""
+        digest = hashlib.sha256(made_from.encode("utf-8", "replace")).hexdigest()
+        path = self._root / FOLDER / name
+        if self._drawn.get(name) != digest or not path.is_file():
+            data = make()
+            path.parent.mkdir(exist_ok=True)
+            files.replace(path, data)
+            self._drawn[name] = digest
+        return name
+
+    def _clean(self, wanted: set[str]) -> None:
+        """Removes pictures of plots that are no more; only files that this module names so."""
+        folder = self._root / FOLDER
+        if not folder.is_dir():
+            return
+        for path in folder.iterdir():
+            if path.name not in wanted and _OURS.fullmatch(path.name):
+                path.unlink()
+
+    def _lines(self, page: Page, pictures: list[tuple[Chart, str | None]]) -> Iterator[str]:
+        yield f"# {_text(page.name)}"
+        yield ""
+        told = (
+            f"{page.status.capitalize()}: {page.status_text}" if page.status_text else page.status
+        )
+        facts = [f"**{_text(told)}**"]
+        facts += [f"{label} {_text(text)}" for label, text in page.facts]
+        yield " \u00b7 ".join(facts)
+        yield ""
+        yield from _table("Metrics", ("metric", "value"), page.metrics)
+        yield from _table("Parameters", ("parameter", "value"), page.params)
+        yield from _table("Artifacts", ("artifact", "type", "path", "description"), page.artifacts)
+        if pictures:
+            yield "## Plots"
+            yield ""
+            for chart, name in pictures:
+                yield f"### {_text(chart.title)}"
+                yield ""
+                if name:
+                    yield f"![{_text(chart.title)}]({FOLDER}/{quote(name)})"
+                    yield ""
+                notes = " ".join(of_chart(chart))
+                if notes:
+                    yield f"{_text(notes)}\n"
+            if len(page.charts) > len(pictures):
+                left = len(page.charts) - len(pictures)
+                yield f"{left:,} more plots are left out here; `report='html'` has them all.\n"
+            if not vega.available():
+                yield "For DVC's own plots here: `pip install 'dvclive_dvc[report]'`.\n"
+        yield from self._pictures(page)
+        for note in page.notes:
+            yield f"{_text(note)}\n"
+
+    def _pictures(self, page: Page) -> Iterator[str]:
+        if page.galleries:
+            yield "## Images"
+            yield ""
+        for gallery in page.galleries[:_MOST_IMAGES]:
+            # Of a series the last one: the file's own place is where GitHub and CML find it.
+            picture = gallery.pictures[-1]
+            link = quote(picture.path.relative_to(self._root).as_posix())
+            yield f"### {_text(picture.name)}"
+            yield ""
+            yield f"![{_text(picture.name)}]({link})"
+            if gallery.total > 1:
+                yield ""
+                yield f"The last of {gallery.total:,}."
+            yield ""
+        left = page.images_total - sum(gallery.total for gallery in page.galleries[:_MOST_IMAGES])
+        if left:
+            yield f"{left:,} more are left out here.\n"
+
+
+def spec_of(chart: Chart, folder: Path | None) -> dict[str, Any]:
+    """The chart as a Vega-Lite spec that holds its data, drawn as `dvc plots` would."""
+    ys = tuple(templates.field_name(y) for y in chart.ys)
+    try:
+        spec = templates.spec(chart.template, ys, folder)
+    except (ValueError, OSError):
+        spec = templates.spec("linear", ys, None)
+    x = templates.field_name(chart.x)
+    filled: dict[str, Any] = templates.fill(
+        spec,
+        {
+            templates.X: x,
+            templates.Y: ys[0] if len(ys) == 1 else templates.SEVERAL,
+            templates.X_LABEL: templates.label(chart.x_label),
+            templates.Y_LABEL: templates.label(chart.y_label),
+            templates.TITLE: templates.label(chart.title),
+        },
+    )
+    if isinstance(filled.get("layer"), list):
+        # What answers to a mouse takes most of the time and leaves nothing in a picture.
+        filled["layer"] = [
+            layer for layer in filled["layer"] if "hover" not in json.dumps(layer.get("params", ""))
+        ]
+        for layer in filled["layer"]:
+            for part in (layer, *layer.get("layer", ())):
+                part.pop("params", None)
+            if "layer" in layer:
+                layer["layer"] = [p for p in layer["layer"] if "hover" not in json.dumps(p)]
+    filled["data"] = {"values": list(_rows(chart, x, ys))}
+    filled["config"] = _LOOK
+    if "width" in filled:
+        filled["width"] = 460
+    if len(ys) == 1 and "facet" not in filled:
+        filled["config"] = {**_LOOK, "legend": {"disable": True}}
+    return filled
+
+
+def _rows(chart: Chart, x: str, ys: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    xs = chart.columns[chart.x]
+    for field, column in zip(ys, chart.ys, strict=True):
+        part = 0
+        for i, value in enumerate(chart.columns[column]):
+            if value is None and chart.counts is None:
+                part += 1
+                continue
+            row = {"rev": templates.SERIES, "__part": part, x: xs[i]}
+            row[field if len(ys) == 1 else templates.SEVERAL] = value
+            if len(ys) > 1:
+                row["field"] = field
+            if chart.counts is not None:
+                row["__count"] = chart.counts[i]
+            yield row
+
+
+def _file_name(source: str, ending: str) -> str:
+    stem = source.rpartition(".")[0].removeprefix("plots/").removeprefix("metrics/")
+    slug = re.sub(r"[^\w.-]+", "-", stem, flags=re.ASCII).strip("-.")[:50] or "plot"
+    digest = hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{slug}-{digest}.{ending}"
+
+
+def _table(title: str, heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    rows = list(rows)
+    if not rows:
+        return
+    yield f"## {title}"
+    yield ""
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{'|'.join(' --- ' for _ in heads)}|"
+    for row in rows:
+        yield f"| {' | '.join(_text(cell) for cell in row)} |"
+    yield ""
+
+
+def _text(text: str) -> str:
+    """Text that Markdown and HTML take as nothing but text, on one line."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))

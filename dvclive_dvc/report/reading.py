@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Points of all charts together, and of one: more than a screen has pixels for.
 _POINTS = 60_000
-_POINTS_OF_ONE = 1_600
+_POINTS_OF_ONE = 1_000
 _FEWEST_POINTS = 12
 _DEFAULT_TEMPLATE = "linear"
 _COUNTING = {"confusion", "confusion_normalized"}

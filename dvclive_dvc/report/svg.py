@@ -43,9 +43,11 @@ def line_chart(chart: Chart, *, alone: bool = False) -> str:
     )
     if not alone:
         return f'{head} width="{_WIDTH}" style="max-width:100%" fill="currentColor">{body}</svg>'
+    # A name with half a surrogate pair (a file name that is no UTF-8) is no text for a file.
+    body = body.encode("utf-8", "replace").decode("utf-8")
     return (
         f'{head} width="{_WIDTH}" height="{_HEIGHT}" color="#5b6472" fill="#5b6472">'
-        f"<title>{escape(chart.title)}</title>"
+        f"<title>{escape(chart.title.encode('utf-8', 'replace').decode())}</title>"
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#fff"/>{body}</svg>\n'
     )
 

@@ -35,8 +35,13 @@ _built_in: dict[str, dict[str, Any]] = {}
 
 def field_name(name: str) -> str:
     """A name for a column that Vega takes as nothing but a name."""
-    plain = name.translate(_LOOKALIKES) or "\u00a0"
+    plain = label(name.translate(_LOOKALIKES)) or "\u00a0"
     return f"{plain}\u00a0" if plain in OWN_FIELDS else plain
+
+
+def label(text: str) -> str:
+    """Text for a title or an axis: line separators would end the code that Vega makes of it."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
 def spec(template: str, ys: tuple[str, ...], folder: Path | None) -> dict[str, Any]:
@@ -48,7 +53,9 @@ def spec(template: str, ys: tuple[str, ...], folder: Path | None) -> dict[str, A
     own = _own_file(template, folder)
     if own is None and len(ys) == 1:
         if not _built_in:
-            _built_in.update(json.loads(kept("templates.json", _source(), _all_built_in)))
+            _built_in.update(
+                json.loads(kept("templates.json", (_source(), Path(__file__)), _all_built_in))
+            )
         if template in _built_in:
             return _built_in[template]
     key = (str(own or template), ys)
@@ -123,6 +130,9 @@ def _tamed(document: Any) -> Any:
     if not isinstance(document, dict):
         return document
     out = {key: _tamed(value) for key, value in document.items()}
+    if isinstance(out.get("encoding"), dict):
+        # What dvc-render left empty: an empty `column` would still split the plot.
+        out["encoding"] = {key: value for key, value in out["encoding"].items() if value != {}}
     if "loess" in out and isinstance(out.get("groupby"), list):
         out["groupby"] = [*out["groupby"], "__part"]
     transforms = out.get("transform")

@@ -36,7 +36,9 @@ def script() -> str | None:
         return None
     if library not in _script:
         try:
-            text = kept("vega.js", library, lambda: _bundled(library)).decode("utf-8")
+            text = kept("vega.js", (library, Path(__file__)), lambda: _bundled(library)).decode(
+                "utf-8"
+            )
         except ValueError as error:
             logger.warning("The report has plain drawings alone: %s", error)
             text = ""
@@ -83,8 +85,8 @@ def _bundled(library: Path) -> bytes:
             found[name] = (version, match[0].decode())
     if len(found) < 2:  # noqa: PLR2004 - Vega and Vega-Lite
         raise ValueError(
-            f"vl-convert-python {vl_convert.__version__} carries no Vega that it can use. "
-            "pip install 'dvclive_dvc[report]' brings one that does."
+            "this version of vl-convert-python carries its scripts in a way that is not known. "
+            "pip install 'dvclive_dvc[report]' brings one that works."
         )
     snippet = _SNIPPET.format(vega=found["vega"][1], vega_lite=found["vega-lite"][1])
     return vl_convert.javascript_bundle(snippet).encode("utf-8")

@@ -161,7 +161,7 @@ def rich(root: Path, *, steps: int = 100_000, images: int = 200, markup: bool = 
         put_plot(layout, "det", det, "sklearn", template="simple", x="fpr", y="fnr", title="Detection error tradeoff (DET)"),
         put_plot(layout, "calibration", cal, "sklearn", template="simple", x="prob_pred", y="prob_true", title="Calibration curve"),
         put_plot(layout, "clusters", [{"pca 1": chance.gauss(c, 0.6), "pca 2": chance.gauss(-c, 0.8)} for c in (0, 2, 4) for _ in range(120)], template="scatter", x="pca 1", y="pca 2", title="Embedding"),
-        put_plot(layout, "jitter", [{"class": chance.choice(classes), "score": chance.random()} for _ in range(200)], template="scatter_jitter", x="class", y="score", title="Scores by class"),
+        put_plot(layout, "jitter", [{"class": chance.choice(classes), "grade": chance.choice("ABCD")} for _ in range(200)], template="scatter_jitter", x="class", y="grade", title="Grades by class"),
         put_plot(layout, "importance", [{"feature": f"feature {i}", "gain": round(chance.random() ** 2 * 10, 3)} for i in range(9)], template="bar_horizontal_sorted", x="gain", y="feature", title="Feature importance"),
         put_plot(layout, "per_class", [{"name": c, "recall": chance.random()} for c in classes], template="bar_horizontal", x="recall", y="name", title="Recall by class"),
         put_plot(layout, "quantiles", [{"hour": i, "p50": 20 + 5 * math.sin(i / 4), "p90": 32 + 8 * math.sin(i / 4), "p99": 50 + 12 * math.sin(i / 4 + 1)} for i in range(48)], template="linear", x="hour", y=["p50", "p90", "p99"], title="Latency quantiles", y_label="ms"),

@@ -10,7 +10,7 @@
 
   // -- looks: DVC's templates in the colours of the page ------------------------------------
 
-  function config(single) {
+  function config(facet) {
     const night = dark.matches && !state.printing;
     const ink = night ? "#a7adb8" : "#5b6472";
     const line = night ? "#2b3038" : "#e8eaee";
@@ -28,13 +28,11 @@
       axisY: { domain: false, ticks: false, tickCount: 5, labelLimit: 110 },
       legend: {
         labelColor: ink, titleColor: ink, labelFont: font, titleFont: font, title: null,
-        orient: single ? "right" : "bottom", labelLimit: 180, gradientLength: 160,
+        orient: facet ? "right" : "top", labelLimit: 180, gradientLength: 160,
         gradientThickness: 10,
       },
-      headerColumn: { labels: false, title: null },
       title: { color: ink, font },
       line: { strokeWidth: 1.75, strokeJoin: "round" },
-      bar: { cornerRadiusEnd: 2 },
       text: { fontSize: 11, font },
       range: { heatmap: { scheme: "purples" }, ramp: { scheme: "purples" } },
     };
@@ -88,6 +86,12 @@
     return typeof part === "string" && Object.hasOwn(blanks, part) ? blanks[part] : part;
   }
 
+  function each(part, visit) {
+    if (part === null || typeof part !== "object") return;
+    visit(part);
+    for (const key of Object.keys(part)) if (key !== "data") each(part[key], visit);
+  }
+
   function specOf(chart, width) {
     const single = chart.y.length === 1;
     const value = single ? chart.y[0] : page.several;
@@ -98,7 +102,14 @@
     spec.data = { values: rows };
     delete spec.title;
     const height = state.printing ? 180 : chart.h;
+    const most = chart.c[0].reduce((a, b) => (typeof b === "number" && b > a ? b : a), 0);
+    each(spec, (part) => {
+      const { x, color } = part.encoding || {};
+      if (most >= 10000 && x && x.type === "quantitative") x.axis = { format: "~s" };
+      if (color && color.field === "rev") color.legend = null; // all rows are of this one run
+    });
     if (spec.facet) {
+      if (spec.facet.column) spec.facet.column.header = { labels: false, title: null };
       const side = Math.max(140, Math.min(width - 150, 340));
       for (const layer of [spec.spec, ...(spec.spec.layer || [])]) {
         if (layer.width) Object.assign(layer, { width: side, height: side });
@@ -154,8 +165,7 @@
     try {
       const logger = vega.logger(vega.Error);
       const facet = Boolean(page.specs[chart.s].facet);
-      const look = config(chart.y.length === 1);
-      if (chart.y.length === 1 && !facet) look.legend = { disable: true };
+      const look = config(facet);
       const compiled = vegaLite.compile(specOf(chart, width), { config: look, logger }).spec;
       const view = new vega.View(vega.parse(compiled), {
         loader,
