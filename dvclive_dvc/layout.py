@@ -99,6 +99,11 @@ class Layout:
         """The report in a mode that leaves a file: `html` or `md`."""
         return self.root / f"report.{mode}"
 
+    @property
+    def report_pictures_dir(self) -> Path:
+        """The pictures that `report.md` shows of the plots."""
+        return self.root / "report-files"
+
     def shown(self, path: Path) -> str:
         """A path below `dir` the way the user would write it: joined to `dir` as given."""
         return os.path.join(self.given, path.relative_to(self.root))  # noqa: PTH118 - str, as given

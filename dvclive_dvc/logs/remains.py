@@ -169,13 +169,15 @@ def clear(layout: Layout) -> None:
         layout.report_file("html"),
         layout.report_file("md"),
     ]
-    for path in (*doomed, *_plot_files(layout)):
+    for path in (*doomed, *_plot_files(layout), *_report_pictures(layout)):
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
     for folder in (layout.metrics_dir, *_others(layout)):
         _remove_empty(folder)
     with contextlib.suppress(OSError):
         layout.plots_dir.rmdir()
+    with contextlib.suppress(OSError):
+        layout.report_pictures_dir.rmdir()
     dvcyaml.clear(dataclasses.replace(layout, dvcyaml=layout.root / DVCYAML_NAME))
 
 
@@ -199,6 +201,13 @@ def _plot_files(layout: Layout) -> Iterator[Path]:
         yield from _below(layout.images_dir, _IMAGES)
     for folder in (layout.sklearn_dir, layout.custom_dir):
         yield from _below(folder, frozenset({".json"}))
+
+
+def _report_pictures(layout: Layout) -> Iterator[Path]:
+    # As report/markdown.py names them: a user's own picture in there is called otherwise.
+    for path in layout.report_pictures_dir.glob("*"):
+        if re.fullmatch(r".+-[0-9a-f]{8}\.(png|svg)", path.name):
+            yield path
 
 
 def _below(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:

@@ -175,7 +175,8 @@ def _overview(page: Page, *, with_plots: bool) -> Iterator[str]:
         if page.metrics:
             yield from _metrics_table(page)
         if page.params:
-            yield '<div class="card table"><h3>Parameters</h3><div class="scroll"><table><tbody>'
+            yield '<div class="card table"><h3>Parameters</h3><div class="scroll">'
+            yield '<table class="pairs"><tbody>'
             for name, value in page.params:
                 yield f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
             yield "</tbody></table></div></div>\n"
@@ -186,7 +187,8 @@ def _overview(page: Page, *, with_plots: bool) -> Iterator[str]:
 def _metrics_table(page: Page) -> Iterator[str]:
     extremes = {chart.title: chart.extremes() for chart in page.charts if chart.is_metric}
     yield (
-        '<div class="card table"><h3>Summary</h3><div class="scroll"><table><thead><tr>'
+        '<div class="card table"><h3>Summary</h3><div class="scroll">'
+        '<table class="values"><thead><tr>'
         '<th>Metric</th><th class="number">Last</th><th class="number wide">Lowest</th>'
         '<th class="number wide">Highest</th></tr></thead><tbody>'
     )
@@ -313,7 +315,7 @@ def _series(gallery: Gallery) -> Iterator[str]:
     shown = "" if len(pictures) == gallery.total else f"{len(pictures):,} of "
     yield (
         f'<div class="card series"><figcaption><h4>{escape(gallery.name)}</h4>'
-        f'<span class="note">{shown}{gallery.total:,} images</span></figcaption>'
+        f'<span class="note">{shown}{gallery.total:,}</span></figcaption>'
         '<div class="frames">'
     )
     for picture in pictures:

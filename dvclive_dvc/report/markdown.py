@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from ..layout import Layout
     from .page import Chart, Page
 
-# The pictures' folder, beside report.md, and how they are called: what matches may be removed.
-FOLDER = "report-files"
+# How the pictures are called: what matches may be removed.
 _OURS = re.compile(r"[\w.-]{1,60}-[0-9a-f]{8}\.(png|svg)")
 # A picture takes some 50 ms; more of them than this nobody scrolls through.
 _MOST_CHARTS = 80
@@ -43,7 +42,7 @@ class Document:
     def __init__(self, layout: Layout) -> None:
         self._path = layout.report_file("md")
         self._root = layout.root
-        self._images = layout.images_dir
+        self._folder = layout.report_pictures_dir
         self._drawn: dict[str, str] = {}
 
     def write(self, page: Page) -> None:
@@ -73,7 +72,7 @@ class Document:
     def _kept(self, name: str, made_from: str, make: Callable[[], bytes]) -> str:
         """Writes what `make` gives, unless the file was made from the same before."""
         digest = hashlib.sha256(made_from.encode("utf-8", "replace")).hexdigest()
-        path = self._root / FOLDER / name
+        path = self._folder / name
         if self._drawn.get(name) != digest or not path.is_file():
             data = make()
             path.parent.mkdir(exist_ok=True)
@@ -83,10 +82,7 @@ class Document:
 
     def _clean(self, wanted: set[str]) -> None:
         """Removes pictures of plots that are no more; only files that this module names so."""
-        folder = self._root / FOLDER
-        if not folder.is_dir():
-            return
-        for path in folder.iterdir():
+        for path in self._folder.glob("*"):
             if path.name not in wanted and _OURS.fullmatch(path.name):
                 path.unlink()
 
@@ -110,7 +106,7 @@ class Document:
                 yield f"### {_text(chart.title)}"
                 yield ""
                 if name:
-                    yield f"![{_text(chart.title)}]({FOLDER}/{quote(name)})"
+                    yield f"![{_text(chart.title)}]({quote(self._folder.name)}/{quote(name)})"
                     yield ""
                 notes = " ".join(of_chart(chart))
                 if notes:

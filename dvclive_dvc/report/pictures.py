@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _KINDS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".gif": "gif"}
 # More than fits a look; a series shows evenly spaced steps up to its own share.
 _MOST = 240
-_MOST_OF_SERIES = 60
+_MOST_OF_SERIES = 120
 # A picture larger than this is scaled down, where Pillow is there, to this many pixels a side.
 _LARGE = 96 * 1024
 _SIDE = 900

@@ -104,7 +104,10 @@
     const height = state.printing ? 180 : chart.h;
     const most = chart.c[0].reduce((a, b) => (typeof b === "number" && b > a ? b : a), 0);
     each(spec, (part) => {
-      const { x, color } = part.encoding || {};
+      const { x, color, strokeDash } = part.encoding || {};
+      if (strokeDash && strokeDash.field) {
+        strokeDash.legend = { title: null, symbolType: "stroke", symbolSize: 400, symbolStrokeWidth: 1.75 };
+      }
       if (most >= 10000 && x && x.type === "quantitative") x.axis = { format: "~s" };
       if (color && color.field === "rev") color.legend = null; // all rows are of this one run
     });
