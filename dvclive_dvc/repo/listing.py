@@ -21,6 +21,7 @@ from .. import files
 from ..errors import ArtifactError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _VERSION = 1
@@ -111,21 +112,36 @@ def scan(root: str, ignored: Filter | None = None) -> Listing:
         prefix = folders.pop()
         folder = f"{root}/{prefix}".rstrip("/") if prefix else root
         try:
-            with os.scandir(folder) as entries:
-                here = list(entries)
+            with _entries(folder) as entries:
+                here = entries if ignored is None else _kept(folder, entries, ignored)
+                _scan_folder(found, folder, prefix, here, folders, default_rules=ignored is None)
         except FileNotFoundError:
-            if prefix:
-                continue
-            raise
+            if not prefix:
+                raise
         except PermissionError as error:
             raise ArtifactError(
                 f"Cannot read the folder '{folder}' of the artifact: {error.strerror}. "
                 "Give yourself the right to, or keep it out by a `.dvcignore` rule."
             ) from error
-        if ignored is not None:
-            here = _kept(folder, here, ignored)
-        _scan_folder(found, prefix, here, folders, default_rules=ignored is None)
     return found
+
+
+@contextlib.contextmanager
+def _entries(folder: str) -> Iterator[list[os.DirEntry[str]]]:
+    """The entries of a folder, to be looked at before the block ends.
+
+    Where the system can, by the folder's descriptor: a stat then walks one name, not the path.
+    """
+    if os.scandir not in os.supports_fd:
+        with os.scandir(folder) as entries:
+            yield list(entries)
+        return
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with os.scandir(fd) as entries:
+            yield list(entries)
+    finally:
+        os.close(fd)
 
 
 def _kept(folder: str, here: list[os.DirEntry[str]], ignored: Filter) -> list[os.DirEntry[str]]:
@@ -139,25 +155,26 @@ def _kept(folder: str, here: list[os.DirEntry[str]], ignored: Filter) -> list[os
 
 def _scan_folder(
     found: Listing,
+    folder: str,
     prefix: str,
     here: list[os.DirEntry[str]],
     folders: list[str],
     *,
     default_rules: bool,
 ) -> None:
-    if default_rules and prefix and any(entry.name == ".dvc" for entry in here):
-        return  # a DVC repository of its own, which DVC leaves out
+    if default_rules and _is_repository(folder, prefix, here):
+        return
     append, is_regular = found.append, stat.S_ISREG
     for entry in here:
         name = entry.name
         if entry.is_symlink():
-            _scan_link(found, prefix, entry)
+            _scan_link(found, folder, prefix, entry)
             continue
         if entry.is_dir():
             if not default_rules or name not in _DVC_IGNORES:
                 folders.append(f"{prefix}{name}/")
             continue
-        if name[0] == "." and _is_special(entry, default_rules=default_rules):
+        if name[0] == "." and _is_special(entry, folder, default_rules=default_rules):
             continue
         try:
             status = entry.stat()
@@ -165,34 +182,45 @@ def _scan_folder(
             continue
         if not is_regular(status.st_mode):
             raise ArtifactError(
-                f"'{entry.path}' is {kind_of(status.st_mode)}, which cannot be cached. Move it "
-                "out of the artifact."
+                f"'{folder}/{entry.name}' is {kind_of(status.st_mode)}, which cannot be cached. "
+                "Move it out of the artifact."
             )
         if status.st_nlink > 1:
             found.linked.append(len(found.names))
         append(prefix + name, status)
 
 
-def _is_special(entry: os.DirEntry[str], *, default_rules: bool) -> bool:
+def _is_repository(folder: str, prefix: str, here: list[os.DirEntry[str]]) -> bool:
+    """Whether it is a DVC repository of its own, which DVC leaves out of an artifact."""
+    found = any(entry.name == ".dvc" for entry in here)
+    if found and not prefix:
+        raise ArtifactError(
+            f"'{folder}' is a DVC repository of its own, so it cannot be an artifact here. Log "
+            "the files of it that you want."
+        )
+    return found
+
+
+def _is_special(entry: os.DirEntry[str], folder: str, *, default_rules: bool) -> bool:
     if entry.name == ".dvcignore":
         # DVC refuses it too (dvc_data: IgnoreInCollectedDirError): what it would leave out
         # depends on where the folder is looked at from.
         raise ArtifactError(
-            f"'{entry.path}' must not be inside an artifact. Move its rules to a `.dvcignore` "
-            "above the artifact."
+            f"'{folder}/{entry.name}' must not be inside an artifact. Move its rules to a "
+            "`.dvcignore` above the artifact."
         )
-    return default_rules and entry.name in _DVC_IGNORES
+    return default_rules and entry.name == ".git"
 
 
-def _scan_link(found: Listing, prefix: str, entry: os.DirEntry[str]) -> None:
+def _scan_link(found: Listing, folder: str, prefix: str, entry: os.DirEntry[str]) -> None:
     if entry.name == ".git":
         return
     try:
         status = entry.stat()
     except OSError as error:
         raise ArtifactError(
-            f"'{entry.path}' is a symbolic link that leads nowhere ({error.strerror}). Remove it, "
-            "or make what it names."
+            f"'{folder}/{entry.name}' is a symbolic link that leads nowhere "
+            f"({error.strerror}). Remove it, or make what it names."
         ) from error
     if stat.S_ISDIR(status.st_mode):
         found.passed_over.append(prefix + entry.name)
@@ -201,7 +229,8 @@ def _scan_link(found: Listing, prefix: str, entry: os.DirEntry[str]) -> None:
         found.append(prefix + entry.name, status)
     else:
         raise ArtifactError(
-            f"'{entry.path}' leads to {kind_of(status.st_mode)}, which cannot be cached. Remove it."
+            f"'{folder}/{entry.name}' leads to {kind_of(status.st_mode)}, which cannot be "
+            "cached. Remove it."
         )
 
 
