@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import dataclasses
 import json
 import os
@@ -15,7 +16,7 @@ from .. import dvcyaml, files
 from ..errors import InvalidDirError
 from ..layout import DVCYAML_NAME
 from ..notices import logger
-from . import params, summary
+from . import params, plots, summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -300,7 +301,8 @@ def _last_row(path: Path) -> tuple[int, str] | None:
         # One row is far shorter than this; a block is read, never the whole file.
         file.seek(max(0, size - _BLOCK))
         tail = file.read()
-    kept = tail.rstrip(b"\0")
+    # Zeros are what a file system may leave of a row that never reached the disk.
+    kept = tail.partition(b"\0")[0]
     kept = kept[: kept.rfind(b"\n") + 1]
     if len(kept) < len(tail):
         logger.warning(
@@ -310,7 +312,7 @@ def _last_row(path: Path) -> tuple[int, str] | None:
     lines = kept.splitlines()
     if len(lines) < 1 or (size <= _BLOCK and len(lines) < 2):  # noqa: PLR2004 - header and a row
         return None
-    cells = lines[-1].decode("utf-8", "surrogateescape").split("\t")
+    (cells,) = csv.reader([lines[-1].decode("utf-8", "replace")], delimiter="\t")
     with contextlib.suppress(ValueError, IndexError):
         return int(cells[int(timed)]), cells[int(timed) + 1]
     return None
@@ -366,15 +368,23 @@ def _mend_rows(path: Path) -> None:
     try:
         json.loads(content)
     except ValueError:
-        found = _mended(content.rstrip(b"\0"), "]")
-        if found is None:
+        rows, group = _rows_of(_mended(content.rstrip(b"\0"), "]"))
+        if not rows:
             logger.warning("'%s' was only half written, as after a crash; it is removed.", path)
             path.unlink()
         else:
             logger.warning(
                 "'%s' was only half written, as after a crash; its last line is taken off.", path
             )
-            files.replace(path, files.dump_json(found))
+            files.put(str(path), plots.table_json(rows, group))
+
+
+def _rows_of(document: Any) -> tuple[list[Any], str | None]:
+    """A plot's rows, and the key they stand under where there is one."""
+    if isinstance(document, dict) and len(document) == 1:
+        ((group, rows),) = document.items()
+        return (rows, group) if isinstance(rows, list) else ([], None)
+    return (document, None) if isinstance(document, list) else ([], None)
 
 
 def _mended(content: bytes, closer: str) -> Any:

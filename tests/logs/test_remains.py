@@ -1,0 +1,409 @@
+"""What an earlier run left: told from a user's files, cleared, mended, gone on with."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dvclive_dvc import Live
+from dvclive_dvc.errors import InvalidDirError
+from dvclive_dvc.layout import Layout
+from dvclive_dvc.logs import params, remains
+from dvclive_dvc.null import NullBackend
+
+
+def live(folder="dvclive", **more) -> Live:
+    return Live(folder, **{"report": "html", "backend": NullBackend(), **more})
+
+
+def a_run(folder="dvclive", steps=3, **more) -> Path:
+    """A run with one of everything."""
+    with live(folder, **more) as run:
+        run.log_param("lr", 0.1)
+        run.log_sklearn_plot("confusion_matrix", [0, 1], [1, 1])
+        run.log_plot("curve", [{"x": 0, "y": 1}], "x", "y")
+        for step in range(steps):
+            run.log_metric("loss", 1 / (step + 1))
+            run.log_metric("train/acc", step, timestamp=True)
+            run.log_image("seen/image.png", PIXELS)
+            run.next_step()
+        run.log_metric("final", 0.5, plot=False)
+    return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def pixels():
+    import numpy as np
+
+    global PIXELS  # noqa: PLW0603 - made once NumPy is wanted
+    PIXELS = np.zeros((2, 2), np.uint8)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+# -- clearing ------------------------------------------------------------------------------
+
+USERS = ["notes.md", "plots/mine.png", "plots/images/README", "plots/metrics/data.tsv",
+         "plots/custom/table.csv", "artifacts/model.pt", "artifacts/model.pt.dvc",
+         "plots/images.dvc", "checkpoint/last.pt", "train.py",
+         "plots/metrics/a/notes.txt"]  # fmt: skip
+
+
+def test_a_new_run_removes_what_an_earlier_one_wrote_and_nothing_else():
+    folder = a_run()
+    for name in USERS:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"the user's {name}")
+    live().end()
+    left = tree(folder)
+    assert {name for name in left if name not in USERS} <= {
+        "metrics.json", "report.html", "dvc.yaml"
+    }  # fmt: skip
+    for name in USERS:
+        assert left[name] == f"the user's {name}".encode()
+
+
+def test_folders_are_gone_when_nothing_is_left_in_them():
+    folder = a_run()
+    run = live(report=None)
+    left = sorted(path.name for path in folder.iterdir())
+    run.end()
+    assert left == [], "nothing was logged yet"
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.md"])
+def test_a_report_of_an_earlier_run_goes_whatever_its_mode_was(name):
+    folder = a_run(report=None)
+    (folder / name).write_text("old")
+    live(report=None).end()
+    assert not (folder / name).exists()
+
+
+def test_a_folder_of_pictures_behind_a_link_is_not_emptied(tmp_path):
+    folder = a_run()
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "cat.png").write_text("meow")
+    for path in sorted((folder / "plots" / "images").rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    (folder / "plots" / "images").rmdir()
+    (folder / "plots" / "images").symlink_to(photos)
+    live().end()
+    assert (photos / "cat.png").exists()
+
+
+def test_half_written_files_of_a_dead_process_are_swept_and_of_a_living_one_kept():
+    folder = a_run()
+    dead = folder / ".metrics.json.999999999-1.dvclive-tmp"
+    alive = folder / f".metrics.json.{os.getpid()}-1.dvclive-tmp"
+    dead.write_text("half")
+    alive.write_text("half")
+    live(resume=True).end()
+    assert not dead.exists()
+    assert alive.exists()
+
+
+# -- a folder that is no run's -------------------------------------------------------------
+
+
+def refused(given, why: str) -> None:
+    before = tree(Path(given)) if Path(given).is_dir() else None
+    for resume in (False, True):
+        with pytest.raises(InvalidDirError, match=why) as caught:
+            live(given, resume=resume)
+    assert str(given) in str(caught.value)
+    assert "Live(dir='dvclive')" in str(caught.value)
+    if before is not None:
+        assert tree(Path(given)) == before, "something was touched all the same"
+
+
+def test_the_root_of_a_repository_is_refused(repos):
+    made = repos.make("git_and_dvc")
+    refused(".", "root of a repository")
+    refused(made.root, "root of a repository")
+    refused(".git", "keep for themselves")
+    refused(".dvc/tmp", "keep for themselves")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["train.py", "a.ipynb", "__init__.py", "pyproject.toml", "Makefile", "main.C", "dvc.lock"],
+)
+def test_a_folder_with_source_code_is_refused(tmp_path, name):
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / name).write_text("")
+    (tmp_path / "src" / "metrics.json").write_text("{}\n")
+    refused("src", "source code")
+
+
+def test_a_folder_above_the_working_directory_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "deep" / "er")
+    refused("..", "above the working directory")
+    refused(tmp_path, "above the working directory")
+
+
+def test_home_and_the_root_of_the_file_system_are_refused(home):
+    for folder in (home, "/"):
+        with pytest.raises(InvalidDirError, match="home folder"):
+            live(folder)
+
+
+def test_a_file_is_refused(tmp_path):
+    (tmp_path / "dvclive").write_text("mine")
+    refused("dvclive", "is a file")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("params.yaml", "# how we train\nlr: 0.1\n"),
+        ("params.yaml", "lr:    0.1\n"),
+        ("params.yaml", "- 1\n"),
+        ("metrics.json", '{"auc": 0.9}'),
+        ("metrics.json", "[1, 2]"),
+        ("metrics.json", "no json"),
+    ],
+)
+def test_a_folder_whose_parameters_or_metrics_no_run_wrote_is_refused(tmp_path, name, text):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / name).write_text(text)
+    refused("config", "that no run wrote")
+
+
+@pytest.mark.parametrize("name", ["train.py", "notes.ipynb", "requirements.txt", "Makefile"])
+def test_a_runs_folder_may_hold_a_copy_of_the_source(name):
+    folder = a_run()
+    (folder / name).write_text("a snapshot")
+    live().end()
+    assert (folder / name).read_text() == "a snapshot"
+
+
+def test_a_new_empty_or_unrelated_folder_is_fine(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "outputs" / "deep").mkdir(parents=True)
+    (tmp_path / "outputs" / "model.pt").write_text("weights")
+    for folder in ("empty", "outputs", "outputs/deep", "a/b/c"):
+        live(folder).end()
+    assert (tmp_path / "outputs" / "model.pt").read_text() == "weights"
+
+
+def test_the_working_directory_is_fine_when_it_is_a_jobs_own(tmp_path, monkeypatch):
+    (tmp_path / "job-17").mkdir()
+    monkeypatch.chdir(tmp_path / "job-17")
+    (tmp_path / "job-17" / "stdout.log").write_text("")
+    with live(".") as run:
+        run.log_metric("loss", 1)
+    live(".").end()
+    assert (tmp_path / "job-17" / "stdout.log").exists()
+
+
+def test_a_run_that_logged_parameters_alone_is_known_again(tmp_path):
+    with live(dvcyaml=False, report=None) as run:
+        run.log_params({"lr": 0.1, "layers": [1, 2], "name": "yes"})
+    run = live(dvcyaml=False, report=None)
+    left = tree(tmp_path / "dvclive")
+    run.end()
+    assert left == {}
+
+
+# -- going on ------------------------------------------------------------------------------
+
+
+def load(folder="dvclive", dvcyaml=True) -> remains.Remains:
+    return remains.load(Layout.at(folder, dvcyaml))
+
+
+def test_everything_is_there_again():
+    folder = a_run()
+    found = load()
+    assert found.next_step == 3
+    assert found.summary == {"loss": 1 / 3, "train": {"acc": 2}, "final": 0.5, "step": 2}
+    assert found.params == {"lr": 0.1}
+    assert [plot.path.name for plot in found.plots] == ["confusion_matrix.json", "curve.json"]
+    assert found.plots[1].config == {"template": "linear", "x": "x", "y": "y"}
+    assert found.has_images
+    assert found.has_metrics
+    before = tree(folder)
+    live(resume=True).end()
+    after = tree(folder)
+    del before["report.html"], after["report.html"]
+    assert after == before, "resuming and ending is no change"
+
+
+def test_nothing_to_go_on_with_is_a_first_run(caplog):
+    found = load()
+    assert found == remains.Remains()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_the_step_after_the_last_also_after_a_single_one(steps):
+    a_run(steps=steps)
+    assert load().next_step == steps
+
+
+def test_a_run_without_a_step_goes_on_at_zero():
+    with live() as run:
+        run.log_metric("loss", 1)
+    assert load().next_step == 0
+
+
+def test_plots_whose_file_is_gone_are_not_gone_on_with():
+    folder = a_run()
+    (folder / "plots" / "custom" / "curve.json").unlink()
+    assert [plot.path.name for plot in load().plots] == ["confusion_matrix.json"]
+
+
+def test_values_logged_after_metrics_json_was_written_last_are_not_lost():
+    folder = a_run(steps=2)
+    with (folder / "plots/metrics/loss.tsv").open("a") as file:
+        file.write("2\t0.125\n")
+    (folder / "plots/metrics/late.tsv").write_text("step\tlate\n2\tnan\n")
+    found = load()
+    assert found.summary["loss"] == 0.125
+    assert found.summary["late"] == "nan"
+    assert found.next_step == 2, "step 2 was not completed"
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [("1", 1), ("-0.5", -0.5), ("1e-05", 1e-5), ("nan", "nan"), ("inf", "inf"), ("True", True),
+     ("word", "word"), ("1_000", "1_000"), ('"""quoted"', '"quoted'), ("", "")],
+)  # fmt: skip
+def test_a_cell_is_read_back_as_what_was_logged(tmp_path, cell, value):
+    (tmp_path / "dvclive/plots/metrics").mkdir(parents=True)
+    (tmp_path / "dvclive/plots/metrics/m.tsv").write_text(f"step\tm\n0\t{cell}\n")
+    found = load().summary["m"]
+    assert found == value
+    assert type(found) is type(value)
+
+
+# -- mending -------------------------------------------------------------------------------
+
+
+def warned(caplog) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+
+
+@pytest.mark.parametrize("torn", ["3", "3\t", "3\t0.12", "\0\0\0", "3\t0.1\0\0\n\0"])
+def test_a_torn_last_row_is_taken_off_and_no_other(caplog, torn):
+    folder = a_run()
+    path = folder / "plots/metrics/loss.tsv"
+    whole = path.read_bytes()
+    path.write_bytes(whole + torn.encode())
+    assert load().summary["loss"] == 1 / 3
+    assert path.read_bytes() == whole
+    (said,) = warned(caplog)
+    assert "loss.tsv" in said
+    load()
+    assert len(warned(caplog)) == 1, "a mended file needs no second word"
+
+
+@pytest.mark.parametrize("torn", ["", "st", "step\tlo", "timestamp\tst"])
+def test_a_torn_header_is_no_file(caplog, torn):
+    folder = a_run()
+    (folder / "plots/metrics/new.tsv").write_text(torn)
+    assert "new" not in load().summary
+    with live(resume=True) as run:
+        run.log_metric("new", 5)
+    assert (folder / "plots/metrics/new.tsv").read_text() == "step\tnew\n3\t5\n"
+
+
+def test_a_long_file_is_mended_without_being_read_whole(tmp_path):
+    a_run(steps=1)
+    path = Path("dvclive/plots/metrics/loss.tsv")
+    with path.open("a") as file:
+        file.writelines(f"{i}\t{i / 7}\n" for i in range(1, 20_000))
+        file.write("20000\t0.")
+    found = load()
+    assert found.summary["loss"] == 19_999 / 7
+
+
+def test_a_half_written_summary_is_mended_wherever_it_was_cut(caplog):
+    folder = a_run()
+    path = folder / "metrics.json"
+    whole = path.read_bytes()
+    for cut in range(len(whole) - 2):
+        path.write_bytes(whole[:cut])
+        caplog.clear()
+        found = load()
+        assert found.summary["loss"] == 1 / 3
+        assert found.summary["train"] == {"acc": 2}
+        assert found.next_step == 3, f"cut at {cut}: {whole[:cut]!r}"
+        if cut:
+            assert len(warned(caplog)) == 1
+
+
+def test_a_summary_of_nothing_but_zeros_is_mended(caplog):
+    folder = a_run()
+    (folder / "metrics.json").write_bytes(b"\0" * 64)
+    assert load().next_step == 3
+    assert warned(caplog)
+
+
+def test_half_written_parameters_lose_their_last_line_at_most(caplog):
+    with live(report=None) as run:
+        run.log_params({"lr": 0.1, "net": {"layers": [1, 2]}, "name": "a: b", "last": "long" * 9})
+    path = Path("dvclive/params.yaml")
+    whole = path.read_bytes()
+    for cut in range(len(whole)):
+        path.write_bytes(whole[:cut])
+        found = load().params
+        for line in whole[:cut].splitlines(keepends=True)[:-1]:
+            name = line.partition(b":")[0].decode()
+            if not name.startswith(" ") and name != "net":
+                assert name in found, f"cut at {cut}: {found}"
+    path.write_bytes(b"a: [1\nb: {")
+    assert load().params == {}
+    assert Path("dvclive/params.yaml.torn").read_bytes() == b"a: [1\nb: {", "nothing is thrown away"
+
+
+def test_a_half_written_plot_loses_its_last_row_or_goes(caplog):
+    rows = [{"x": i, "y": i / 3} for i in range(5)]
+    with live() as run:
+        run.log_plot("curve", rows, "x", "y")
+        run.log_sklearn_plot("roc", [0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+    for name in ("custom/curve", "sklearn/roc"):
+        path = Path(f"dvclive/plots/{name}.json")
+        whole = path.read_bytes()
+        for cut in range(len(whole) - 2):
+            path.write_bytes(whole[:cut])
+            load()
+            if path.exists():
+                document = json.loads(path.read_bytes())
+                found = document if isinstance(document, list) else document["roc"]
+                assert len(found) >= whole[:cut].count(b"\n") - 2
+            else:
+                assert whole[:cut].count(b"\n") < 2, f"lost though {whole[:cut]!r} was there"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.binary(max_size=200),
+    st.sampled_from(
+        ["metrics.json", "params.yaml", "plots/metrics/loss.tsv", "plots/custom/curve.json"]
+    ),
+)
+def test_no_content_of_a_file_keeps_a_run_from_going_on(tmp_path_factory, content, name):
+    folder = tmp_path_factory.mktemp("run") / "dvclive"
+    a_run(folder, steps=1, report=None)
+    (folder / name).write_bytes(content)
+    with live(folder, resume=True, report=None) as run:
+        run.log_metric("after", 1)
+        run.next_step()
+    document = json.loads((folder / "metrics.json").read_bytes())
+    assert document["after"] == 1
+    assert isinstance(params.read(folder / "params.yaml"), dict)
