@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from .measure import Measured, Result
 
 HEAD = (
-    "| | dvclive_dvc | dvclive 3.49.1 | times slower | limit | of the limit | what the limit is |\n"
+    "| | dvclive_dvc | dvclive 3.49.1 | faster by | limit | of the limit | what the limit is |\n"
     "|---|---:|---:|---:|---:|---:|---|"
 )
 
