@@ -73,6 +73,8 @@ class DvcBackend:
         """Checks what would fail at the end, names the run, and keeps its journal from here on."""
         for note in self._context.notes:
             logger.warning("%s", note)
+        self._context = surroundings.at_home(self._context, layout.root)
+        self._outputs = Outputs(self._context)
         self._writer = Writer(layout, resume=request.resume)
         self._writer.check()
         saves = self._decide_saving(request)
@@ -83,7 +85,8 @@ class DvcBackend:
             recovery.recover_before(self._context, layout.root)
             _refuse_second_run(layout.root, journal.holder_of(layout.root, self._context.dvc_root))
         self._layout = layout
-        for warning in self._outputs.judge_run(layout):
+        stray = surroundings.strayed(self._context, layout.root)
+        for warning in (*([stray] if stray else []), *self._outputs.judge_run(layout)):
             logger.warning("%s", warning)
         if saves:
             self._record = self._new_record(layout, request)
@@ -245,10 +248,14 @@ def _refuse_second_run(folder: Path, holder: Record | None) -> None:
 
 
 def _refuse_outside(path: Path, context: Context) -> None:
+    folder = Path(os.path.realpath(path.parent))
     root = context.dvc_root or context.git_root
-    assert root is not None
-    if not Path(os.path.realpath(path.parent)).is_relative_to(root):
-        raise ArtifactError(
-            f"Artifact '{path}' lies outside the DVC project '{root}'. Pass copy=True to have it "
-            "copied into the run's folder and tracked there."
-        )
+    theirs = surroundings.project_of(folder, context)
+    if root is not None and folder.is_relative_to(root) and theirs == context.dvc_root:
+        return
+    place = f"in another DVC project, '{theirs}'" if theirs else "outside"
+    raise ArtifactError(
+        f"Artifact '{path}' lies {place}; the run belongs to '{root}', and DVC keeps track of "
+        "nothing beyond that. Pass copy=True to have it copied into the run's folder and tracked "
+        "there" + (f", or start the run in '{theirs}'." if theirs else ".")
+    )

@@ -14,6 +14,7 @@ Where these contradict the place, the place is believed, and the user is told.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,6 +100,46 @@ def detect(cwd: Path | None = None, environ: Mapping[str, str] = os.environ) -> 
         exp_name=None if stale else said.name,
         notes=(note,) if note else (),
         git=place.variables if place else {},
+    )
+
+
+def project_of(folder: Path, context: Context) -> Path | None:
+    """The DVC project that a folder of the run's Git repository is in."""
+    if context.git_root is None or not folder.is_relative_to(context.git_root):
+        return None
+    return find_dvc_root(folder, context.git_root)
+
+
+def at_home(context: Context, folder: Path) -> Context:
+    """The context of a run in `folder`: one started outside any DVC project has its folder's.
+
+    So `python models/digits/train.py` from the top of a monorepo belongs to that project when
+    it logs to a folder in there, instead of making a DVC project of the whole repository.
+    """
+    if context.dvc_root is not None:
+        return context
+    root = project_of(folder, context)
+    return dataclasses.replace(context, dvc_root=root, watched_root=root)
+
+
+def strayed(context: Context, folder: Path) -> str | None:
+    """What to warn of where the run's folder is in Git, but not in the run's DVC project."""
+    project = context.dvc_root
+    if project is None or context.git_root is None or not folder.is_relative_to(context.git_root):
+        return None
+    theirs = project_of(folder, context)
+    if theirs == project:
+        return None
+    if theirs is not None:
+        return (
+            f"The run's folder '{folder}' lies in another DVC project than the working directory "
+            f"('{project}'): `dvc exp show` has the run's metrics and plots in '{theirs}' alone. "
+            "Start the run there, or give it a folder in this project."
+        )
+    return (
+        f"The run's folder '{folder}' lies outside the DVC project '{project}', and DVC reads no "
+        "dvc.yaml there: it will not show the run's metrics and plots. Give the run a folder in "
+        "the project."
     )
 
 
