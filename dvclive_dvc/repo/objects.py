@@ -64,6 +64,7 @@ class Objects:
         self._odb = odb
         self.root: str = odb.path
         self._names = itertools.count()
+        self._pid = os.getpid()
         self._reflinks = True
         # Read anew for each cache: a training script may set it.
         self._umask = _umask()
@@ -79,10 +80,9 @@ class Objects:
         bytes are not those of its name; so is one of another size.
         """
         path = self.path(md5)
-        try:
-            status = os.stat(path)
-        except FileNotFoundError:
+        if not os.access(path, os.F_OK):  # an exception for each new object would cost as much
             return False
+        status = os.stat(path)
         if size is not None and status.st_size != size:
             os.unlink(path)
             return False
@@ -113,10 +113,10 @@ class Objects:
                 told(size)
             else:
                 md5, size = self._put_in_pieces(fd, before.st_size, told)
+            after = os.fstat(fd)
         finally:
             os.close(fd)
-        after = os.stat(path)
-        same = _version(before) == _version(after) and size == after.st_size
+        same = before.st_mtime_ns == after.st_mtime_ns and before.st_size == after.st_size == size
         return Stored(md5, size, after if same else None)
 
     def put_bytes(self, md5: str, data: bytes | memoryview) -> None:
@@ -124,9 +124,19 @@ class Objects:
         if self.has(md5, len(data)):
             return
         folder = f"{self.root}{os.sep}{md5[:2]}"
-        with self._temporary(folder) as (fd, temp):
-            _write(fd, data)
-            self._publish(fd, temp, md5)
+        temp = f"{folder}{os.sep}.{self._unique()}.dvclive-tmp"
+        fd = self._create(folder, temp)
+        try:
+            try:
+                _write(fd, data)
+                self._protect(fd)
+            finally:
+                os.close(fd)
+            os.replace(temp, self.path(md5))
+        except BaseException:
+            # Also a KeyboardInterrupt must not leave half an object.
+            _remove(temp)
+            raise
 
     def link_to(self, md5: str, path: str, kinds: list[str]) -> str | None:
         """Replaces the file at `path` by a link to, or a copy of, the object; says which.
@@ -142,8 +152,7 @@ class Objects:
                 self._link(kind, source, temp)
                 os.replace(temp, path)
             except OSError as error:
-                with contextlib.suppress(OSError):
-                    os.unlink(temp)
+                _remove(temp)
                 if error.errno not in _NO_LINK or kind == "copy":
                     raise
             else:
@@ -176,20 +185,27 @@ class Objects:
     def _put_in_pieces(
         self, fd: int, expected: int, told: Callable[[int], object]
     ) -> tuple[str, int]:
-        self._make(self.root)
-        with self._temporary(self.root) as (out, temp):
-            if self._cloned(fd, out):
-                # The clone is nobody else's, so its hash is the hash of what is in the cache.
-                os.lseek(out, 0, os.SEEK_SET)
-                md5, size = _digest(out, None, expected, told)
-            else:
-                md5, size = _digest(fd, out, expected, told)
-            if self.has(md5, size):
+        temp = f"{self.root}{os.sep}.{self._unique()}.dvclive-tmp"
+        out = self._create(self.root, temp)
+        try:
+            try:
+                if self._cloned(fd, out):
+                    # The clone is nobody else's: its hash is the hash of what is in the cache.
+                    os.lseek(out, 0, os.SEEK_SET)
+                    md5, size = _digest(out, None, expected, told)
+                else:
+                    md5, size = _digest(fd, out, expected, told)
+                self._protect(out)
+            finally:
                 os.close(out)
+            if self.has(md5, size):
                 os.unlink(temp)
             else:
                 self._make(os.path.dirname(self.path(md5)))
-                self._publish(out, temp, md5)
+                os.replace(temp, self.path(md5))
+        except BaseException:
+            _remove(temp)
+            raise
         return md5, size
 
     def _put_by_link(
@@ -233,29 +249,16 @@ class Objects:
 
     # -- objects -------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _temporary(self, folder: str) -> Iterator[tuple[int, str]]:
-        temp = f"{folder}{os.sep}.{self._unique()}.dvclive-tmp"
+    def _create(self, folder: str, temp: str) -> int:
         try:
-            fd = os.open(temp, _CREATE, READ_ONLY)
+            return os.open(temp, _CREATE, READ_ONLY)
         except FileNotFoundError:
             self._make(folder)
-            fd = os.open(temp, _CREATE, READ_ONLY)
-        try:
-            yield fd, temp
-        except BaseException:
-            # Also a KeyboardInterrupt must not leave half an object.
-            with contextlib.suppress(OSError):
-                os.close(fd)
-            with contextlib.suppress(OSError):
-                os.unlink(temp)
-            raise
+            return os.open(temp, _CREATE, READ_ONLY)
 
-    def _publish(self, fd: int, temp: str, md5: str) -> None:
+    def _protect(self, fd: int) -> None:
         if self._umask & READ_ONLY:
             os.fchmod(fd, READ_ONLY)
-        os.close(fd)
-        os.replace(temp, self.path(md5))
 
     def _checked(self, md5: str) -> bool:
         from dvc_objects.errors import ObjectFormatError
@@ -288,7 +291,7 @@ class Objects:
                     _digest(fd, out, os.fstat(fd).st_size, lambda _: None)
 
     def _unique(self) -> str:
-        return f"{os.getpid()}-{threading.get_ident()}-{next(self._names)}"
+        return f"{self._pid}-{threading.get_ident()}-{next(self._names)}"
 
 
 _FICLONE = 0x40049409  # linux/fs.h; macOS clones by path, which dvc_objects does at checkout
@@ -302,6 +305,11 @@ def _umask() -> int:
 
 def _version(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _remove(temp: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(temp)
 
 
 @contextlib.contextmanager
