@@ -93,6 +93,7 @@ class Live:
         self._cache_images = cache_images
         # A process that must not write: a further rank of one job, or a forked child.
         self._muted = settings.rank > 0
+        self._forked = False
         self._lock = ending.Section()
         self._losses = Losses()
         self._started = datetime.datetime.now(datetime.timezone.utc)
@@ -258,11 +259,21 @@ class Live:
                 name = self._new_name(name, plot=plot, timestamp=timestamp)
             summary.put(self.summary, name, value)
             if self._muted:
+                self._tell_that_forked()
                 return
             if plot:
                 self._metrics.append(name, self._step or 0, cell, timestamp=timestamp)
             else:
                 self._write_summary()
+
+    def _tell_that_forked(self) -> None:
+        if self._forked:
+            self._forked = False
+            logger.warning(
+                "Process %d was forked from the one this run belongs to: what it logs is left out. "
+                "Log from the parent, or make a Live() of its own in another folder.",
+                os.getpid(),
+            )
 
     def _new_name(self, name: Any, *, plot: bool, timestamp: bool) -> str:
         """The name of a metric that was not logged before, once nothing speaks against it."""
@@ -604,6 +615,8 @@ _watched: weakref.WeakSet[Live] = weakref.WeakSet()
 
 def _mute_in_child() -> None:
     for live in _watched:
+        # Once said is enough, and a further rank has said it.
+        live._forked = not live._muted  # noqa: SLF001 - its own module
         live._muted = True  # noqa: SLF001 - its own module
         # The lock may have been held by a thread that does not exist in the child.
         live._lock = ending.Section()  # noqa: SLF001 - its own module

@@ -237,7 +237,7 @@ def load(layout: Layout) -> Remains:
         row = _last_row(path)
         if row is not None:
             rows[_name_of(path, layout.metrics_dir)] = row
-    told, whole = _summary_of(layout)
+    told, torn = _summary_of(layout)
     _add_later_rows(told, rows)
     entries = dvcyaml.read_entries(layout)
     own = {layout.metrics_dir, layout.images_dir}
@@ -245,7 +245,7 @@ def load(layout: Layout) -> Remains:
         _mend_rows(path)
     return Remains(
         summary=told,
-        next_step=_next_step(told, rows, whole=whole),
+        next_step=_next_step(told, rows, torn=torn),
         params=_params_of(layout.params_file),
         plots=tuple(p for p in entries.plots if p.path not in own and p.path.exists()),
         artifacts=entries.artifacts,
@@ -261,16 +261,17 @@ def _name_of(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix().removesuffix(".tsv")
 
 
-def _next_step(told: dict[str, Any], rows: dict[str, tuple[int, str]], *, whole: bool) -> int:
+def _next_step(told: dict[str, Any], rows: dict[str, tuple[int, str]], *, torn: bool) -> int:
     step = told.get("step")
     if isinstance(step, int):
         return step + 1
-    # metrics.json was lost: the rows are what is left to tell.
-    if not whole and rows:
-        last = max(step for step, _ in rows.values())
+    last = max((step for step, _ in rows.values()), default=0)
+    if torn and rows:
+        # What metrics.json said is lost; the rows are what is left to tell.
         told["step"] = last
         return last + 1
-    return 0
+    # No step was completed: that would have been written. The one that was begun is done again.
+    return last
 
 
 def _add_later_rows(told: dict[str, Any], rows: dict[str, tuple[int, str]]) -> None:
@@ -329,17 +330,17 @@ def _cut(path: Path, size: int) -> None:
 
 
 def _summary_of(layout: Layout) -> tuple[dict[str, Any], bool]:
-    """What metrics.json holds, and whether that is all it ever held."""
+    """What metrics.json holds, and whether a crash has taken something of it."""
     path = layout.metrics_file
     try:
-        return summary.read(path), path.exists()
+        return summary.read(path), False
     except ValueError:
         found = _mended(path.read_bytes().rstrip(b"\0"), "}")
         logger.warning(
             "'%s' was only half written, as after a crash; what could be read is kept, and the "
             "last values are taken from the metrics' own files.", path,
         )  # fmt: skip
-        return (found if isinstance(found, dict) else {}), False
+        return (found if isinstance(found, dict) else {}), True
 
 
 def _params_of(path: Path) -> dict[str, Any]:
