@@ -117,7 +117,6 @@ def unit_of(name: str) -> str | None:
 
 def complaints(source: str, module: str, *, is_package: bool = False) -> list[str]:
     """What the imports of one module break; empty when they keep to the floors."""
-    unit = unit_of(module)
     told = []
     for one in imports_in(source, module, is_package=is_package):
         where = f"{module}:{one.line} imports {one.target}"
@@ -126,20 +125,26 @@ def complaints(source: str, module: str, *, is_package: bool = False) -> list[st
             told.append(f"{where}: only dvclive_dvc/repo may")
         if top in HEAVY and one.at_once:
             told.append(f"{where} at once: move it into the function that needs it")
-        if top != "dvclive_dvc" or unit is None:
-            continue
-        target = unit_of(one.target)
-        if target is None:
-            told.append(f"{where}, which stands on no floor")
-        elif target == unit and unit in PACKAGES:
-            continue
-        elif FLOOR[target] < FLOOR[unit]:
-            # Types are the one thing that may be named upwards: nothing is imported by that.
-            if not one.for_types_only:
-                told.append(f"{where}, which stands above it")
-        elif FLOOR[target] == FLOOR[unit]:
-            told.append(f"{where}, its neighbour on the same floor")
+        unit = unit_of(module)
+        if top == "dvclive_dvc" and unit is not None:
+            told.extend(f"{where}, {why}" for why in _between_floors(unit, one))
     return told
+
+
+def _between_floors(unit: str, one: Import) -> list[str]:
+    target = unit_of(one.target)
+    if target is None:
+        # The package's public names stand above everything but the command.
+        allowed = unit == "cli" and one.target == "dvclive_dvc.__version__"
+        return [] if allowed else ["which stands on no floor"]
+    if target == unit and unit in PACKAGES:
+        return []
+    if FLOOR[target] == FLOOR[unit]:
+        return ["its neighbour on the same floor"]
+    # Types are the one thing that may be named upwards: nothing is imported by that.
+    if FLOOR[target] < FLOOR[unit] and not one.for_types_only:
+        return ["which stands above it"]
+    return []
 
 
 def modules() -> list[Path]:
