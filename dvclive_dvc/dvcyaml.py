@@ -491,8 +491,6 @@ def _cut_section(edits: Edits, key: Node, value: Node) -> None:
     """Takes a section out line by line, so that the user's comments between them stay."""
     start = edits.line_start(key.start)
     edits.indent_of(key.start)
-    if edits.text.startswith("\ufeff", start):
-        start += 1
     if value.kind == "alias" or value.flow or value.kind == "scalar":
         edits.cut(start, edits.after_line(value.end))
         return
@@ -558,6 +556,8 @@ class Writer:
         with line, column and what to do. Raises errors.RepositoryError when it cannot be read.
         """
         file = self._layout.dvcyaml
+        if not self._layout.dvcyaml_on:
+            return
         try:
             text = _read(file)
         except OSError as error:

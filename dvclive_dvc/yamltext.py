@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
+import warnings
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import PurePath
@@ -257,7 +258,9 @@ def load(text: str) -> Any:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        return YAML(typ="safe", pure=True).load(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an anchor used twice is the user's affair
+            return YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -424,8 +427,8 @@ class Edits:
     # places
 
     def line_start(self, at: int) -> int:
-        """Where the line of `at` begins."""
-        while at and self.text[at - 1] not in BREAKS:
+        """Where the line of `at` begins; after the mark that some editors put before a text."""
+        while at and self.text[at - 1] not in BREAKS + "\ufeff":
             at -= 1
         return at
 
@@ -449,9 +452,9 @@ class Edits:
     def indent_of(self, at: int) -> str:
         """The blanks before `at` on its line, which must hold nothing else before it."""
         indent = self.text[self.line_start(at) : at]
-        if indent.strip(" \ufeff"):
+        if indent.strip(" "):
             raise CannotEditError("an entry begins in the middle of a line")
-        return indent.lstrip("\ufeff")
+        return indent
 
 
 @dataclass
@@ -524,8 +527,6 @@ def _edit_block(
     for head, (_, end), change in zip(heads, bounds, plan.changes, strict=True):
         edits.indent_of(head)
         begin, stop = edits.line_start(head), edits.after_line(end)
-        if edits.text.startswith("\ufeff", begin):
-            begin += 1
         if change.before:
             edits.put_lines(begin, lines(change.before))
         if not change.keep:

@@ -340,6 +340,7 @@ FLOW = [
     ("metrics:\n-\n  a\n-   b", "metrics:\n-\n  a\n-   b\n- dvclive/metrics.json\n"),
     ("metrics: &m\n- a\nx: *m\n", None),
     ("\ufeffmetrics:\n- dvclive/a\n", "\ufeffmetrics:\n- dvclive/metrics.json\n"),
+    ("\ufeffplots:\n- dvclive/a\n", "\ufeffmetrics:\n- dvclive/metrics.json\n"),
     ("\ufeff# c\n", "\ufeff# c\nmetrics:\n- dvclive/metrics.json\n"),
     ("# a\n", "# a\nmetrics:\n- dvclive/metrics.json\n"),
     ("# a", "# a\nmetrics:\n- dvclive/metrics.json\n"),
@@ -401,6 +402,7 @@ def test_a_section_left_empty_vanishes_but_for_the_users_comments():
     text = "# a\nmetrics: # b\n# c\n- dvclive/x # d\n# e\nplots: [dvclive/y]\nvars: []\n# f\n"
     assert into(text, Entries()) == "# a\n# c\n# e\nvars: []\n# f\n"
     assert into("# a\nmetrics:\n- dvclive/x\n# b\n", Entries()) == "# a\n{}\n# b\n"
+    assert into("\ufeffmetrics:\n- dvclive/x\n", Entries()) == "\ufeff{}\n"
 
 
 def test_a_section_the_user_left_empty_stays():
