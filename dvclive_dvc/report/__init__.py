@@ -7,7 +7,6 @@ import os
 import re
 import sys
 import time
-import webbrowser
 from typing import TYPE_CHECKING
 
 from .. import files
@@ -120,6 +119,8 @@ class Reporter:
         path = self._layout.report_file("html")
         files.replace(path, html.drawn(page))
         if _says_yes(os.environ.get("DVCLIVE_OPEN", "")) and str(path) not in _opened:
+            import webbrowser
+
             _opened.add(str(path))
             webbrowser.open(path.as_uri())
 

@@ -17,7 +17,7 @@ from .notes import of_chart
 from .svg import line_chart
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from .page import Chart, Gallery, Page, Picture
 
@@ -41,8 +41,9 @@ def drawn(page: Page) -> bytes:
         f'<meta http-equiv="Content-Security-Policy" content="{_policy(scripts)}">\n',
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n',
         '<meta name="color-scheme" content="light dark">\n',
-        f"<title>{escape(page.name)} \u00b7 {escape(page.status)}</title>\n",
-        f"<style>\n{_asset('report.css')}</style>\n</head>\n<body>\n",
+        f"<title>{escape(page.name)} \u00b7 {escape(page.status)}</title>\n<style>\n",
+        _asset("report.css").decode("utf-8"),
+        "</style>\n</head>\n<body>\n",
         *_bar(page),
         "<main>\n",
         *_overview(page, with_plots=script is not None),
@@ -54,24 +55,24 @@ def drawn(page: Page) -> bytes:
         '<div id="tip" role="status" hidden></div>\n',
         '<dialog id="large"><img alt=""><p></p></dialog>\n',
         f'<script type="application/json" id="page-data">{_embedded(data)}</script>\n',
-        *(f"<script>{text}</script>\n" for text in scripts),
-        "</body>\n</html>\n",
     ]
-    return "".join(parts).encode("utf-8", "replace")
+    body = "".join(parts).encode("utf-8", "replace")
+    ends = [part for text in scripts for part in (b"<script>", text, b"</script>\n")]
+    return b"".join([body, *ends, b"</body>\n</html>\n"])
 
 
 @functools.cache
-def _asset(name: str) -> str:
-    return (_ASSETS / name).read_text(encoding="utf-8")
+def _asset(name: str) -> bytes:
+    return (_ASSETS / name).read_bytes()
 
 
 @functools.cache
-def _hash(script: str) -> str:
-    digest = hashlib.sha256(script.encode("utf-8")).digest()
+def _hash(script: bytes) -> str:
+    digest = hashlib.sha256(script).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def _policy(scripts: list[str]) -> str:
+def _policy(scripts: list[bytes]) -> str:
     """What the page may do: run these scripts and show what it holds; nothing is loaded.
 
     Vega makes functions of its expressions, hence 'unsafe-eval'; no script but ours can start.
@@ -118,7 +119,7 @@ def _described(page: Page) -> tuple[list[dict[str, Any]], list[dict[str, Any]], 
                 "y": ys,
                 "xl": templates.label(chart.x_label),
                 "yl": templates.label(chart.y_label),
-                "c": [chart.columns[name] for name in (chart.x, *chart.ys)],
+                "c": [_column(chart.columns[name]) for name in (chart.x, *chart.ys)],
                 "n": chart.counts,
                 "gaps": chart.counts is None,
                 "holes": chart.holes[:500],
@@ -126,6 +127,11 @@ def _described(page: Page) -> tuple[list[dict[str, Any]], list[dict[str, Any]], 
             }
         )
     return charts, specs, notes
+
+
+def _column(values: Sequence[Any]) -> Any:
+    """A column for report.js: steps one after another are told by the first and their number."""
+    return [values.start, len(values)] if isinstance(values, range) else {"v": values}
 
 
 def _height(chart: Chart) -> int:

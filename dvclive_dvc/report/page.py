@@ -42,12 +42,11 @@ class Chart:
     def extremes(self) -> tuple[tuple[Any, float], tuple[Any, float]] | None:
         """Where the first column is lowest and highest: (x, value) of each."""
         xs, ys = self.columns[self.x], self.columns[self.ys[0]]
-        known = [(y, x) for x, y in zip(xs, ys, strict=True) if y is not None]
+        known = [y for y in ys if y is not None] if None in ys else ys
         if not known:
             return None
-        low = min(known, key=lambda pair: pair[0])
-        high = max(known, key=lambda pair: pair[0])
-        return (low[1], low[0]), (high[1], high[0])
+        low, high = min(known), max(known)
+        return (xs[ys.index(low)], low), (xs[ys.index(high)], high)
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,12 @@ def _of_metric(layout: Layout, series: Series, budget: int) -> Chart:
     name = _relative_to(series.path, layout.metrics_dir).removesuffix(".tsv")
     column = series.columns[-1] if series.columns else name
     xs, ys = series.outline(budget)
-    steps = [int(x) if x.is_integer() else x for x in xs]
+    steps = _steps(xs)
+    holes: list[tuple[Any, str]] = []
+    values: Sequence[float | None] = ys
+    if not math.isfinite(sum(ys)):
+        values = [y if math.isfinite(y) else None for y in ys]
+        holes = [(x, str(y)) for x, y in zip(steps, ys, strict=True) if not math.isfinite(y)]
     return Chart(
         title=name,
         source=source,
@@ -139,12 +144,21 @@ def _of_metric(layout: Layout, series: Series, budget: int) -> Chart:
         ys=(column,),
         x_label="step",
         y_label=column,
-        columns={"step": steps, column: [y if math.isfinite(y) else None for y in ys]},
-        holes=[(x, str(y)) for x, y in zip(steps, ys, strict=True) if not math.isfinite(y)],
+        columns={"step": steps, column: values},
+        holes=holes,
         total=series.total,
         shown=len(steps),
         is_metric=True,
     )
+
+
+def _steps(xs: list[float]) -> Sequence[float]:
+    """Steps as whole numbers where they are; as a range where one follows the other."""
+    whole = [int(x) if math.isfinite(x) else 0 for x in xs]
+    if whole != xs:
+        return [x if math.isfinite(x) else 0 for x in xs]
+    following = range(whole[0], whole[0] + len(whole)) if whole else range(0)
+    return following if whole == list(following) else whole
 
 
 def _of_rows(

@@ -29,7 +29,7 @@ def line_chart(chart: Chart, *, alone: bool = False) -> str:
 
     `alone` makes a file of its own: named, and on a background that suits its colours.
     """
-    if chart.counts is not None:
+    if chart.counts is not None or _of_words(chart):
         body = "".join(_matrix(chart))
     elif chart.template.startswith("bar"):
         body = "".join(_bars(chart))
@@ -112,6 +112,11 @@ def _lines(chart: Chart) -> Iterator[str]:
             )
 
 
+def _of_words(chart: Chart) -> bool:
+    columns = (chart.columns[chart.x], chart.columns[chart.ys[0]])
+    return all(any(isinstance(value, str) for value in column) for column in columns)
+
+
 def _runs(line: Sequence[tuple[float, float] | None]) -> Iterator[list[tuple[float, float]]]:
     """The unbroken stretches of a line."""
     run: list[tuple[float, float]] = []
@@ -124,11 +129,12 @@ def _runs(line: Sequence[tuple[float, float] | None]) -> Iterator[list[tuple[flo
 
 
 def _matrix(chart: Chart) -> Iterator[str]:
-    """A confusion matrix: darker where more is counted."""
+    """How often each pair of words occurs: darker where more is counted."""
     counts: dict[tuple[str, str], int] = {}
     columns = zip(chart.columns[chart.x], chart.columns[chart.ys[0]], strict=True)
-    for pair, count in zip(columns, chart.counts or (), strict=True):
-        counts[str(pair[0]), str(pair[1])] = count
+    each = chart.counts or [1] * len(chart.columns[chart.x])
+    for (a, b), count in zip(columns, each, strict=True):
+        counts[str(a), str(b)] = counts.get((str(a), str(b)), 0) + count
     across = sorted({x for x, _ in counts})[:_CELLS]
     down = sorted({y for _, y in counts})[:_CELLS]
     most = max(counts.values(), default=1)

@@ -23,10 +23,10 @@ import * as carriedVegaLite from "https://cdn.jsdelivr.net{vega_lite}";
 window.vega = carriedVega;
 window.vegaLite = carriedVegaLite;
 """
-_script: dict[Path, str] = {}
+_script: dict[Path, bytes] = {}
 
 
-def script() -> str | None:
+def script() -> bytes | None:
     """Vega and Vega-Lite as one script for a page, or None without the extra.
 
     Making it takes a second or two, so it is kept in the user's cache.
@@ -36,15 +36,11 @@ def script() -> str | None:
         return None
     if library not in _script:
         try:
-            text = kept("vega.js", (library, Path(__file__)), lambda: _bundled(library)).decode(
-                "utf-8"
-            )
+            made_from = (library, Path(__file__))
+            _script[library] = kept("vega.js", made_from, lambda: _bundled(library))
         except ValueError as error:
             logger.warning("The report has plain drawings alone: %s", error)
-            text = ""
-        # Inside a page's <script> these would end it or hide what follows; in a script they can
-        # stand in strings alone, where the backslash changes nothing.
-        _script[library] = re.sub(r"<(?=/script|script|!--)", r"\\x3c", text, flags=re.IGNORECASE)
+            _script[library] = b""
     return _script[library] or None
 
 
@@ -89,4 +85,7 @@ def _bundled(library: Path) -> bytes:
             "pip install 'dvclive_dvc[report]' brings one that works."
         )
     snippet = _SNIPPET.format(vega=found["vega"][1], vega_lite=found["vega-lite"][1])
-    return vl_convert.javascript_bundle(snippet).encode("utf-8")
+    text = vl_convert.javascript_bundle(snippet)
+    # Inside a page's <script> these would end it or hide what follows; in a script they can stand
+    # in strings alone, where the backslash changes nothing.
+    return re.sub(r"<(?=/script|script|!--)", r"\\x3c", text, flags=re.IGNORECASE).encode("utf-8")

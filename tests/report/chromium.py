@@ -31,11 +31,11 @@ class Browser:
         self._in, theirs_out = os.pipe()
         os.set_inheritable(theirs_in, True)
         os.set_inheritable(theirs_out, True)
-        # The shell puts the pipes where Chromium looks for them.
+        # Bash puts the pipes where Chromium looks for them (a plain sh knows one-digit numbers alone).
         shell = f'exec "$0" "$@" 3<&{theirs_in} 4>&{theirs_out}'
         self._process = subprocess.Popen(
             [
-                "sh", "-c", shell, program() or "chromium",
+                "bash", "-c", shell, program() or "chromium",
                 "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe",
                 "--disable-dev-shm-usage", "--disable-extensions", "--no-first-run",
                 "--disable-background-networking", "--disable-component-update",
@@ -65,6 +65,7 @@ class Browser:
         )  # fmt: skip
 
     _session: str | None = None
+    shown: Path | None = None
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """Asks the browser and waits for its answer; events meanwhile are kept."""
@@ -106,6 +107,7 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.events.clear()
+        self.shown = path
         self.call("Page.navigate", url=path.as_uri())
 
     def until(self, script: str, *, within: float = 20.0) -> float:
@@ -127,7 +129,13 @@ class Browser:
             size = self.call("Page.getLayoutMetrics")["cssContentSize"]
             more = {
                 "captureBeyondViewport": True,
-                "clip": {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1},
+                "clip": {
+                    "x": 0,
+                    "y": 0,
+                    "width": size["width"],
+                    "height": size["height"],
+                    "scale": 1,
+                },
             }
         data = self.call("Page.captureScreenshot", **more)["data"]
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ MARKUP = (
     "</script><script>window.hurt = 1</script>",
     "<img src=x onerror='window.hurt = 2'>",
     "<!-- <script>",
-    'a"b\'c`d',
+    "a\"b'c`d",
     "${window.hurt = 3}",
     "loss[0].x\\y",
     "datum['rev'] + '",
@@ -53,9 +53,7 @@ def put_metric(layout: Layout, name: str, values: list[Any], *, start: int = 0) 
     return path
 
 
-def put_plot(
-    layout: Layout, name: str, rows: Any, kind: str = "custom", **config: Any
-) -> Plot:
+def put_plot(layout: Layout, name: str, rows: Any, kind: str = "custom", **config: Any) -> Plot:
     """A custom or scikit-learn plot's file and its entry."""
     folder = layout.custom_dir if kind == "custom" else layout.sklearn_dir
     path = folder / f"{name}.json"
@@ -97,15 +95,20 @@ def _curve(steps: int, seed: int, noise: float) -> list[Any]:
     ]
 
 
-def rich(root: Path, *, steps: int = 100_000, images: int = 200, markup: bool = True) -> tuple[Layout, Facts]:
+def rich(
+    root: Path, *, steps: int = 100_000, images: int = 200, markup: bool = True
+) -> tuple[Layout, Facts]:
     """Twelve metrics, images, all kinds of plots, tables; with `markup`, names that bite."""
     layout = Layout.at(root)
     names = [
         "train/loss", "train/accuracy", "train/grad_norm", "val/loss", "val/accuracy", "val/f1",
         "learning_rate", "throughput",
     ]  # fmt: skip
-    names += [f"odd/{text.replace('/', '∕')}" for text in MARKUP[:4]] if markup else [
-        "test/loss", "test/accuracy", "system/cpu", "system/ram"]
+    names += (
+        [f"odd/{text.replace('/', '∕')}" for text in MARKUP[:4]]
+        if markup
+        else ["test/loss", "test/accuracy", "system/cpu", "system/ram"]
+    )
     summary: dict[str, Any] = {"step": steps - 1}
     for seed, name in enumerate(names):
         values = _curve(steps, seed, 0.02 + 0.03 * (seed % 3))
@@ -137,8 +140,16 @@ def rich(root: Path, *, steps: int = 100_000, images: int = 200, markup: bool = 
     for i in range(images - 12):
         put_image(layout, f"samples/{'train' if i % 2 else 'val'}/{i // 2}.png", small[i % 20])
     for i in range(11):
-        put_image(layout, f"predictions/{'cat dog bird fox owl ape bee cow eel emu hen'.split()[i]}.png", png(320, 240, i))
-    put_image(layout, (MARKUP[1].replace("/", "∕") + ".png") if markup else "architecture.png", png(640, 360, 99))
+        put_image(
+            layout,
+            f"predictions/{'cat dog bird fox owl ape bee cow eel emu hen'.split()[i]}.png",
+            png(320, 240, i),
+        )
+    put_image(
+        layout,
+        (MARKUP[1].replace("/", "∕") + ".png") if markup else "architecture.png",
+        png(640, 360, 99),
+    )
 
     classes = ["cat", "dog", "bird", "fox"]
     matrix = []
@@ -147,8 +158,14 @@ def rich(root: Path, *, steps: int = 100_000, images: int = 200, markup: bool = 
             guess = actual if chance.random() < 0.8 else chance.choice(classes)
             matrix.append({"actual": actual, "predicted": guess})
     rates = [i / 200 for i in range(201)]
-    roc = {"roc": [{"fpr": r, "tpr": r**0.25, "threshold": 1 - r if r else math.inf} for r in rates]}
-    pr = {"precision_recall": [{"precision": 1 - r**4 * 0.7, "recall": r, "threshold": r} for r in rates]}
+    roc = {
+        "roc": [{"fpr": r, "tpr": r**0.25, "threshold": 1 - r if r else math.inf} for r in rates]
+    }
+    pr = {
+        "precision_recall": [
+            {"precision": 1 - r**4 * 0.7, "recall": r, "threshold": r} for r in rates
+        ]
+    }
     det = {"det": [{"fpr": r, "fnr": (1 - r) ** 4, "threshold": r} for r in rates]}
     cal = {"calibration": [{"prob_true": r**1.3, "prob_pred": r} for r in rates[::20]]}
     axes = {"x_label": "False Positive Rate", "y_label": "True Positive Rate"}
@@ -169,15 +186,37 @@ def rich(root: Path, *, steps: int = 100_000, images: int = 200, markup: bool = 
     ]  # fmt: skip
     if markup:
         for i, text in enumerate(MARKUP):
-            plots.append(put_plot(
-                layout, f"odd {i}", [{text: x, text + "!": x * x} for x in range(9)],
-                template="simple" if i % 2 else "linear", x=text, y=text + "!", title=text, x_label=text, y_label=text,
-            ))
+            plots.append(
+                put_plot(
+                    layout,
+                    f"odd {i}",
+                    [{text: x, text + "!": x * x} for x in range(9)],
+                    template="simple" if i % 2 else "linear",
+                    x=text,
+                    y=text + "!",
+                    title=text,
+                    x_label=text,
+                    y_label=text,
+                )
+            )
     artifacts = {
-        "mymodel": Artifact(root.parent / "model.pt", type="model", desc="The best checkpoint by validation loss"),
+        "mymodel": Artifact(
+            root.parent / "model.pt", type="model", desc="The best checkpoint by validation loss"
+        ),
         "vocabulary": Artifact(root.parent / "vocab.json", desc=MARKUP[1] if markup else None),
     }
-    run = Run(name=(MARKUP[1] if markup else "olive-heron"), baseline="4f2a9c1" + "0" * 33, saves=True)
-    entries = Entries(plots=(Plot(layout.metrics_dir, {"x": "step"}), Plot(layout.images_dir), *plots), artifacts=artifacts)
-    return layout, facts(layout, run=run, entries=entries, step=steps - 1,
-        started=datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=3, minutes=12))
+    run = Run(
+        name=(MARKUP[1] if markup else "olive-heron"), baseline="4f2a9c1" + "0" * 33, saves=True
+    )
+    entries = Entries(
+        plots=(Plot(layout.metrics_dir, {"x": "step"}), Plot(layout.images_dir), *plots),
+        artifacts=artifacts,
+    )
+    return layout, facts(
+        layout,
+        run=run,
+        entries=entries,
+        step=steps - 1,
+        started=datetime.datetime.now(datetime.timezone.utc)
+        - datetime.timedelta(hours=3, minutes=12),
+    )

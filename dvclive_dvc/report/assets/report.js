@@ -2,6 +2,13 @@
 (() => {
   document.documentElement.classList.add("js");
   const page = JSON.parse(document.getElementById("page-data").textContent);
+  for (const chart of page.charts) {
+    chart.c = chart.c.map((column) =>
+      Array.isArray(column)
+        ? Array.from({ length: column[1] }, (_, i) => column[0] + i)
+        : column.v,
+    );
+  }
   const figures = [...document.querySelectorAll("[data-chart]")];
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const views = new Map();
@@ -32,6 +39,7 @@
         gradientThickness: 10,
       },
       title: { color: ink, font },
+      bar: { tooltip: { content: "data" } },
       line: { strokeWidth: 1.75, strokeJoin: "round" },
       text: { fontSize: 11, font },
       range: { heatmap: { scheme: "purples" }, ramp: { scheme: "purples" } },
