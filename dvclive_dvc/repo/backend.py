@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from ..layout import Layout
     from .context import Context
 
+_NO_GIT = (
+    "No Git repository here: the run is logged, but it cannot be saved as an experiment. "
+    "Run `git init && dvc init` and commit once to have that."
+)
 _NO_COMMIT = (
     "This Git repository has no commit yet: the run is logged, but an experiment hangs on a "
     "commit, so it cannot be saved. Run `git commit` once to have that."
@@ -41,16 +45,15 @@ _IN_STAGE = {
 def find(cwd: Path | None = None, environ: Mapping[str, str] = os.environ) -> DvcBackend | str:
     """The backend for a folder, or the sentence that says why there is none."""
     context = surroundings.detect(cwd, environ)
-    if context.git_root is None:
-        return (
-            "No Git repository here: the run is logged, but it cannot be saved as an experiment. "
-            "Run `git init && dvc init` and commit once to have that."
-        )
+    if context.git_root is None and context.dvc_root is None:
+        return " ".join((*context.notes, _NO_GIT))
     return DvcBackend(context)
 
 
 class DvcBackend:
     """Fulfils the `Backend` protocol in a Git repository, with DVC in it or to be put in it.
+
+    In a DVC project without Git (`dvc init --no-scm`) artifacts are cached and nothing is saved.
 
     What differs between a script of one's own and a stage of a pipeline is decided in `begin`:
     a run that saves has a `Record`, any other has none.
@@ -111,7 +114,7 @@ class DvcBackend:
             logger.warning("%s", _IN_STAGE[Mode.REPRO])
             return False
         if self._context.baseline is None:
-            logger.warning("%s", _NO_COMMIT)
+            logger.warning("%s", _NO_COMMIT if self._context.git_root else _NO_GIT)
             return False
         return True
 
@@ -177,9 +180,9 @@ class DvcBackend:
         if self._cache is None:
             if self._context.dvc_root is None:
                 self._initialise()
-            assert self._context.dvc_root is not None
-            assert self._context.git_root is not None
-            self._cache = ArtifactCache(self._context.dvc_root, self._context.git_root)
+            root = self._context.dvc_root
+            assert root is not None
+            self._cache = ArtifactCache(root, self._context.git_root or root)
         added = self._cache.add(path)
         self._artifacts.append(path)
         self._note(added.pointer, added.gitignore)
@@ -251,11 +254,12 @@ def _refuse_outside(path: Path, context: Context) -> None:
     folder = Path(os.path.realpath(path.parent))
     root = context.dvc_root or context.git_root
     theirs = surroundings.project_of(folder, context)
-    if root is not None and folder.is_relative_to(root) and theirs == context.dvc_root:
+    elsewhere = theirs is not None and theirs != context.dvc_root
+    if root is not None and folder.is_relative_to(root) and not elsewhere:
         return
-    place = f"in another DVC project, '{theirs}'" if theirs else "outside"
+    place = f"in another DVC project, '{theirs}'" if elsewhere else "outside of its DVC project"
     raise ArtifactError(
-        f"Artifact '{path}' lies {place}; the run belongs to '{root}', and DVC keeps track of "
+        f"Artifact '{path}' lies {place}: the run belongs to '{root}', and DVC keeps track of "
         "nothing beyond that. Pass copy=True to have it copied into the run's folder and tracked "
-        "there" + (f", or start the run in '{theirs}'." if theirs else ".")
+        "there" + (f", or start the run in '{theirs}'." if elsewhere else ".")
     )

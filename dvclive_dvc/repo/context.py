@@ -104,8 +104,8 @@ def detect(cwd: Path | None = None, environ: Mapping[str, str] = os.environ) -> 
 
 
 def project_of(folder: Path, context: Context) -> Path | None:
-    """The DVC project that a folder of the run's Git repository is in."""
-    if context.git_root is None or not folder.is_relative_to(context.git_root):
+    """The DVC project that a folder is in, where it is in the run's Git repository."""
+    if context.git_root is not None and not folder.is_relative_to(context.git_root):
         return None
     return find_dvc_root(folder, context.git_root)
 
@@ -116,7 +116,7 @@ def at_home(context: Context, folder: Path) -> Context:
     So `python models/digits/train.py` from the top of a monorepo belongs to that project when
     it logs to a folder in there, instead of making a DVC project of the whole repository.
     """
-    if context.dvc_root is not None:
+    if context.dvc_root is not None or context.git_root is None:
         return context
     root = project_of(folder, context)
     return dataclasses.replace(context, dvc_root=root, watched_root=root)
