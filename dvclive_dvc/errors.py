@@ -79,6 +79,10 @@ class InvalidPlotDataError(CallerError, ValueError):
     """A plot's `x` or `y` is not in its datapoints, or its lengths do not match."""
 
 
+class InvalidValueError(CallerError, ValueError):
+    """An argument has the right type and a value out of its range."""
+
+
 class InvalidReportModeError(CallerError, ValueError):
     """`report` is not a mode this package has."""
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
-from .errors import InvalidDataTypeError, InvalidNameError
+from .errors import InvalidDataTypeError, InvalidNameError, InvalidValueError
 from .notices import logger
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _GB = 2**30
 _MAX_INTERVAL = 0.1
@@ -39,7 +37,7 @@ class SystemMonitor:
     Raises:
         InvalidDataTypeError: an argument has a type that makes no sense.
         InvalidNameError: a key of `directories` cannot be a metric's name.
-        ValueError: `interval` is not above zero.
+        InvalidValueError: `interval` is not above zero.
     """
 
     def __init__(
@@ -128,8 +126,7 @@ def _checked_interval(interval: Any) -> float:
     if isinstance(interval, bool) or not isinstance(interval, (int, float)):
         raise InvalidDataTypeError("interval", type(interval), "seconds, above 0 and up to 0.1")
     if not interval > 0:
-        msg = f"`interval` must be above 0 seconds. Got {interval!r} instead."
-        raise ValueError(msg)
+        raise InvalidValueError(f"`interval` must be above 0 seconds. Got {interval!r} instead.")
     if interval > _MAX_INTERVAL:
         logger.warning(
             "System monitoring takes a sample at least every %s seconds: `interval` is %s now.",
@@ -154,7 +151,11 @@ def _checked_samples(num_samples: Any) -> int:
 
 def _checked_directories(directories: Mapping[str, Any]) -> dict[str, str]:
     checked = {}
-    for name, folder in dict(directories).items():
+    if not isinstance(directories, Mapping):
+        raise InvalidDataTypeError(
+            "directories_to_monitor", type(directories), "a dict of names and folders"
+        )
+    for name, folder in directories.items():
         if not isinstance(name, str) or not isinstance(folder, (str, os.PathLike)):
             raise InvalidDataTypeError(
                 "directories_to_monitor", type(directories), "a dict of names and folders"
