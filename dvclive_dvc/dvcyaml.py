@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -300,12 +301,18 @@ def merge(text: str | None, entries: Entries, *, file: Path, owned: Owned) -> st
         return yamltext.emit(_in_order(expected, document, whole=owned.whole(file)))
     try:
         new = _edited(text, document, plans, expected, whole=owned.whole(file))
-        same = yamltext.load(new) == expected
+        same = _loaded(new) == expected
     except Exception as error:
         raise _cannot_edit(file, str(error)) from error
     if not same:
         raise _cannot_edit(file, "the result would read otherwise")
     return new
+
+
+@lru_cache(maxsize=4)
+def _loaded(text: str) -> Any:
+    """What DVC reads from `text`; what one write checks, the next starts from. Not to change."""
+    return yamltext.load(text)
 
 
 def _document(text: str | None, file: Path) -> tuple[dict[str, Any], bool]:
@@ -316,7 +323,7 @@ def _document(text: str | None, file: Path) -> tuple[dict[str, Any], bool]:
     if isinstance(document, dict) and _wrong_kind(document) is None:
         return document, True
     try:
-        document = yamltext.load(text)
+        document = _loaded(text)
     except YamlProblem as problem:
         hint = (
             " It holds the marks of a merge conflict."
@@ -341,13 +348,14 @@ def _wrong_kind(document: Mapping[Any, Any]) -> str | None:
 
 
 def _check_kinds(document: Any, text: str, file: Path) -> None:
-    root = yamltext.spans(text).root
     if not isinstance(document, dict):
+        root = yamltext.spans(text).root
         line, column = (root.line, root.column) if root else (1, 1)
         raise _syntax_error(file, line, column, "a mapping of sections is due here.")
     name = _wrong_kind(document)
     if name is None:
         return
+    root = yamltext.spans(text).root
     line, column = 1, 1
     for key, value in root.pairs if root else ():
         if key.text == name:
@@ -540,13 +548,14 @@ def _read(file: Path) -> str | None:
 class Writer:
     """The careful write of one run's entries; every backend has one.
 
-    Two runs may share a file: each holds the other off while it reads and replaces it.
+    Two runs may share a file: each holds the other off while it reads and replaces it. With
+    `resume` the artifacts that the run had logged before it stopped stay in the file.
     """
 
     def __init__(self, layout: Layout, *, resume: bool) -> None:
         self._layout = layout
-        self._resume = resume
         self._before: Entries | None = None
+        self._logged_earlier: Mapping[str, Artifact] | None = None if resume else {}
         self._said: set[str] = set()
 
     def check(self) -> None:
@@ -583,8 +592,10 @@ class Writer:
         """
         file = self._layout.dvcyaml
         try:
-            if self._resume and self._before is None:
-                self._before = read_entries(self._layout)
+            if self._logged_earlier is None:
+                self._logged_earlier = read_entries(self._layout).artifacts
+            artifacts = {**self._logged_earlier, **entries.artifacts}
+            entries = replace(entries, artifacts=artifacts)
             file.parent.mkdir(parents=True, exist_ok=True)
             with files.locked(file):
                 self._merge_into(file, entries)

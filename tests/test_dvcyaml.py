@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from dvc.schema import COMPILED_MULTI_STAGE_SCHEMA
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from situations import dvc_inside, python
 
@@ -490,6 +490,7 @@ def owned_in(text: str, name: str) -> dict[str, list]:
     return {section: items for section, items in found.items() if items}
 
 
+@settings(max_examples=60, deadline=None)
 @given(files(), st.lists(entry_sets(), min_size=1, max_size=3))
 def test_foreign_entries_come_through_byte_for_byte_and_repeating_changes_nothing(file, writes):
     text, foreign = file
@@ -508,6 +509,7 @@ def test_foreign_entries_come_through_byte_for_byte_and_repeating_changes_nothin
         ]
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     files(("metrics",)),
     entry_sets("train"),
@@ -658,6 +660,16 @@ def test_a_resumed_run_reads_back_what_was_written(tmp_path):
     text = place.dvcyaml.read_text()
     Writer(place, resume=True).write(entries)
     assert place.dvcyaml.read_text() == text
+    Writer(place, resume=True).write(Entries(entries.params, entries.metrics, entries.plots))
+    assert place.dvcyaml.read_text() == text, "artifacts logged before stay"
+
+
+def test_what_the_user_wrote_on_a_plot_survives_a_resumed_run(tmp_path):
+    place = Layout.at("dvclive")
+    place.root.mkdir()
+    place.dvcyaml.write_text("plots:\n- plots/metrics:\n    x: timestamp\n")
+    Writer(place, resume=True).write(Entries(plots=(Plot(place.metrics_dir, {"x": "step"}),)))
+    assert "x: timestamp" in place.dvcyaml.read_text()
 
 
 def test_of_a_shared_file_a_resumed_run_reads_only_what_is_surely_its_own(tmp_path):

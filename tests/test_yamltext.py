@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 import pytest
 import yaml as pyyaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -43,6 +43,7 @@ def as_yaml_1_1(text):
 READERS = {"ruamel 1.2": yamltext.load, "ruamel 1.1": as_yaml_1_1, "PyYAML": pyyaml.safe_load}
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(TEXTS, VALUES, max_size=5))
 def test_every_parser_reads_back_what_was_written(document):
     text = yamltext.emit(document)
@@ -50,6 +51,7 @@ def test_every_parser_reads_back_what_was_written(document):
         assert read(text) == document, f"{name} reads otherwise:\n{text}"
 
 
+@settings(max_examples=100, deadline=None)
 @given(VALUES)
 def test_every_parser_reads_back_what_was_written_on_one_line(value):
     text = f"[{yamltext.flow(value)}]\n"
@@ -81,6 +83,7 @@ def test_a_name_too_long_for_a_simple_key_is_still_read():
         assert read(yamltext.emit(document)) == document, name
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(TEXTS, VALUES, max_size=4))
 def test_what_is_recognised_is_what_a_parser_reads(document):
     text = yamltext.emit(document)
@@ -88,6 +91,7 @@ def test_what_is_recognised_is_what_a_parser_reads(document):
     assert found is None or found == yamltext.load(text)
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.text(alphabet="ab:- \n'#{}&*1y", max_size=40))
 def test_no_text_is_recognised_otherwise_than_a_parser_reads_it(text):
     found = yamltext.recognise(text)

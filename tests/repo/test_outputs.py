@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from situations import dvc, git, python, run
 
@@ -272,6 +272,7 @@ def test_outputs_on_another_machine_overlap_with_nothing():
 NAMES = st.lists(st.sampled_from(["a", "ab", "a.b", "b"]), min_size=1, max_size=4)
 
 
+@settings(max_examples=100, deadline=None)
 @given(NAMES, NAMES)
 def test_overlap_goes_by_components_and_both_ways(one, other):
     p, q = Path("/", *one), Path("/", *other)
