@@ -458,11 +458,13 @@ class Live:
         """
         from .monitor import SystemMonitor
 
+        if self._muted:
+            return
+        fresh = SystemMonitor(
+            self._log_of_machine, interval, num_samples, directories_to_monitor or {"main": "/"}
+        )
         self._end_monitor()
-        if not self._muted:
-            self._monitor = SystemMonitor(
-                self._log_of_machine, interval, num_samples, directories_to_monitor or {"main": "/"}
-            )
+        self._monitor = fresh
 
     def _log_of_machine(self, name: str, val: float, *, plot: bool) -> None:
         with self._lock:
