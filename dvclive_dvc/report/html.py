@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import templates, vega
 from .notes import of_chart
-from .svg import line_chart
+from .svg import COLORS, line_chart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,6 +35,7 @@ def drawn(page: Page) -> bytes:
         "specs": specs,
         "series": templates.SERIES,
         "several": templates.SEVERAL,
+        "colors": COLORS,
     }
     parts = [
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n',
@@ -136,7 +137,7 @@ def _column(values: Sequence[Any]) -> Any:
 
 def _height(chart: Chart) -> int:
     if chart.template.startswith("bar_horizontal"):
-        return min(900, max(200, 24 * len(set(chart.columns[chart.ys[0]])) + 60))
+        return min(900, max(290, 24 * len(set(chart.columns[chart.ys[0]])) + 60))
     return 230 if chart.is_metric else 290
 
 

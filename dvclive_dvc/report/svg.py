@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .page import Chart
 
 # The first are DVC's own (dvc_render.vega.OPTIONAL_ANCHOR_RANGES).
-_COLORS = ("#945dd6", "#13adc7", "#f46837", "#48bb78", "#4299e1", "#ed8936", "#f56565")
+COLORS = ("#945dd6", "#13adc7", "#f46837", "#48bb78", "#4299e1", "#ed8936", "#f56565")
 _WIDTH, _HEIGHT = 420, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 10, 36
 _BARS = 40
@@ -91,7 +91,7 @@ def _lines(chart: Chart) -> Iterator[str]:
     yield _caption(chart.x_label)
     dots = chart.template.startswith("scatter")
     for i, line in enumerate(points):
-        color = _COLORS[i % len(_COLORS)]
+        color = COLORS[i % len(COLORS)]
         for run in _runs(line):
             places = [at(x, y) for x, y in run]
             if dots or len(places) == 1:
@@ -108,7 +108,7 @@ def _lines(chart: Chart) -> Iterator[str]:
         for i, y in enumerate(chart.ys):
             yield (
                 f'<text x="{_WIDTH - _RIGHT}" y="{_TOP + 12 + 14 * i}" text-anchor="end" '
-                f'fill="{_COLORS[i % len(_COLORS)]}">{escape(_cut(y))}</text>'
+                f'fill="{COLORS[i % len(COLORS)]}">{escape(_cut(y))}</text>'
             )
 
 
@@ -148,7 +148,7 @@ def _matrix(chart: Chart) -> Iterator[str]:
             share = count / most
             yield (
                 f'<rect x="{left:.1f}" y="{top:.1f}" width="{side:.1f}" height="{side:.1f}" '
-                f'fill="{_COLORS[0]}" fill-opacity="{0.06 + 0.94 * share:.2f}"/>'
+                f'fill="{COLORS[0]}" fill-opacity="{0.06 + 0.94 * share:.2f}"/>'
             )
             if side > _READABLE:
                 ink = ' fill="#fff"' if share > 0.5 else ""  # noqa: PLR2004 - half as dark
@@ -191,7 +191,7 @@ def _bars(chart: Chart) -> Iterator[str]:
         start = left + (min(value, 0) - low) * scale
         yield (
             f'<rect x="{start:.1f}" y="{top + 1:.1f}" width="{abs(value) * scale:.1f}" '
-            f'height="{height - 2:.1f}" fill="{_COLORS[0]}"><title>{escape(name)}: {value:g}'
+            f'height="{height - 2:.1f}" fill="{COLORS[0]}"><title>{escape(name)}: {value:g}'
             f'</title></rect><text x="{left - 6}" y="{top + height / 2 + 4:.1f}" '
             f'text-anchor="end">{escape(_cut(name, 17))}</text>'
         )

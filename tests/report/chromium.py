@@ -13,8 +13,10 @@ import shutil
 import subprocess
 import time
 from collections import deque
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def program() -> str | None:
@@ -29,9 +31,7 @@ class Browser:
     def __init__(self, profile: Path) -> None:
         theirs_in, self._out = os.pipe()
         self._in, theirs_out = os.pipe()
-        os.set_inheritable(theirs_in, True)
-        os.set_inheritable(theirs_out, True)
-        # Bash puts the pipes where Chromium looks for them (a plain sh knows one-digit numbers alone).
+        # Bash puts the pipes where Chromium looks for them; a plain sh knows numbers of one digit.
         shell = f'exec "$0" "$@" 3<&{theirs_in} 4>&{theirs_out}'
         self._process = subprocess.Popen(
             [

@@ -14,6 +14,7 @@ from dvclive_dvc.layout import Layout
 from dvclive_dvc.report import Facts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 # Each would do harm where it is put into the page as it is.
@@ -95,27 +96,63 @@ def _curve(steps: int, seed: int, noise: float) -> list[Any]:
     ]
 
 
+NAMES = (
+    "train/loss", "train/accuracy", "train/grad_norm", "val/loss", "val/accuracy", "val/f1",
+    "learning_rate", "throughput",
+)  # fmt: skip
+PLAIN = ("test/loss", "test/accuracy", "system/cpu", "system/ram")
+
+
+def file_name(text: str) -> str:
+    """A name with markup in it as one part of a path."""
+    return text.replace("/", "-")
+
+
 def rich(
     root: Path, *, steps: int = 100_000, images: int = 200, markup: bool = True
 ) -> tuple[Layout, Facts]:
     """Twelve metrics, images, all kinds of plots, tables; with `markup`, names that bite."""
     layout = Layout.at(root)
-    names = [
-        "train/loss", "train/accuracy", "train/grad_norm", "val/loss", "val/accuracy", "val/f1",
-        "learning_rate", "throughput",
-    ]  # fmt: skip
-    names += (
-        [f"odd/{text.replace('/', '∕')}" for text in MARKUP[:4]]
-        if markup
-        else ["test/loss", "test/accuracy", "system/cpu", "system/ram"]
+    odd = [f"odd/{file_name(text)}" for text in MARKUP[:4]]
+    _put_metrics(layout, [*NAMES, *(odd if markup else PLAIN)], steps)
+    params = {
+        "optimizer": {"name": "adamw", "lr": 0.0003, "betas": [0.9, 0.999]},
+        "epochs": 40,
+        "batch_size": 256,
+        "amp": True,
+        "resume_from": None,
+        "note": MARKUP[0] if markup else "a first try",
+    }
+    layout.params_file.write_text(json.dumps(params), encoding="utf-8")
+    _put_images(layout, images, MARKUP[1] if markup else "architecture")
+    plots = [*_sklearn_plots(layout), *_custom_plots(layout)]
+    if markup:
+        plots += _odd_plots(layout)
+    model = Artifact(root.parent / "model.pt", type="model", desc="Best by validation loss")
+    words = Artifact(root.parent / "vocab.json", desc=MARKUP[1] if markup else None)
+    name = MARKUP[1] if markup else "olive-heron"
+    told = facts(
+        layout,
+        run=Run(name=name, baseline="4f2a9c1" + "0" * 33, saves=True),
+        entries=Entries(
+            plots=(Plot(layout.metrics_dir, {"x": "step"}), Plot(layout.images_dir), *plots),
+            artifacts={"mymodel": model, "vocabulary": words},
+        ),
+        step=steps - 1,
+        started=datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(minutes=192),
     )
+    return layout, told
+
+
+def _put_metrics(layout: Layout, names: list[str], steps: int) -> None:
     summary: dict[str, Any] = {"step": steps - 1}
     for seed, name in enumerate(names):
         values = _curve(steps, seed, 0.02 + 0.03 * (seed % 3))
         if "accuracy" in name or "f1" in name:
             values = [round(1 - value / 5, 6) for value in values]
         if name == "train/grad_norm":
-            values[steps // 3 : steps // 3 + steps // 50] = ["nan"] * (steps // 50)
+            hole = steps // 50
+            values[steps // 3 : steps // 3 + hole] = ["nan"] * hole
             values[steps // 2] = "inf"
             values[steps // 4] = 9.5
         put_metric(layout, name, values)
@@ -125,98 +162,87 @@ def rich(
             folder = folder.setdefault(parent, {})
         folder[last] = values[-1]
     layout.metrics_file.write_text(json.dumps(summary), encoding="utf-8")
-    layout.params_file.write_text(
-        json.dumps(
-            {
-                "optimizer": {"name": "adamw", "lr": 0.0003, "betas": [0.9, 0.999]},
-                "epochs": 40, "batch_size": 256, "amp": True, "resume_from": None,
-                "note": MARKUP[0] if markup else "a first try",
-            }
-        ),
-        encoding="utf-8",
-    )  # fmt: skip
-    chance = random.Random(7)
+
+
+def _put_images(layout: Layout, images: int, odd: str) -> None:
     small = [png(50, 50, seed) for seed in range(20)]
     for i in range(images - 12):
         put_image(layout, f"samples/{'train' if i % 2 else 'val'}/{i // 2}.png", small[i % 20])
-    for i in range(11):
-        put_image(
-            layout,
-            f"predictions/{'cat dog bird fox owl ape bee cow eel emu hen'.split()[i]}.png",
-            png(320, 240, i),
-        )
-    put_image(
-        layout,
-        (MARKUP[1].replace("/", "∕") + ".png") if markup else "architecture.png",
-        png(640, 360, 99),
-    )
+    for i, animal in enumerate(ANIMALS):
+        put_image(layout, f"predictions/{animal}.png", png(320, 240, i))
+    put_image(layout, f"{file_name(odd)}.png", png(640, 360, 99))
 
-    classes = ["cat", "dog", "bird", "fox"]
+
+CLASSES = ("cat", "dog", "bird", "fox")
+ANIMALS = (*CLASSES, "owl", "ape", "bee", "cow", "eel", "emu", "hen")
+
+
+def _sklearn_plots(layout: Layout) -> Iterator[Plot]:
+    chance = random.Random(7)
     matrix = []
-    for actual in classes:
+    for actual in CLASSES:
         for _ in range(60):
-            guess = actual if chance.random() < 0.8 else chance.choice(classes)
+            guess = actual if chance.random() < 0.8 else chance.choice(CLASSES)
             matrix.append({"actual": actual, "predicted": guess})
-    rates = [i / 200 for i in range(201)]
-    roc = {
-        "roc": [{"fpr": r, "tpr": r**0.25, "threshold": 1 - r if r else math.inf} for r in rates]
-    }
-    pr = {
-        "precision_recall": [
-            {"precision": 1 - r**4 * 0.7, "recall": r, "threshold": r} for r in rates
-        ]
-    }
-    det = {"det": [{"fpr": r, "fnr": (1 - r) ** 4, "threshold": r} for r in rates]}
-    cal = {"calibration": [{"prob_true": r**1.3, "prob_pred": r} for r in rates[::20]]}
-    axes = {"x_label": "False Positive Rate", "y_label": "True Positive Rate"}
     words = {"x": "actual", "y": "predicted", "x_label": "True Label", "y_label": "Predicted Label"}
-    plots = [
-        put_plot(layout, "confusion_matrix", matrix, "sklearn", template="confusion", title="Confusion Matrix", **words),
-        put_plot(layout, "confusion_normalized", matrix, "sklearn", template="confusion_normalized", title="Confusion Matrix (normalized)", **words),
-        put_plot(layout, "roc", roc, "sklearn", template="simple", x="fpr", y="tpr", title="Receiver operating characteristic (ROC)", **axes),
-        put_plot(layout, "precision_recall", pr, "sklearn", template="simple", x="recall", y="precision", title="Precision-Recall Curve"),
-        put_plot(layout, "det", det, "sklearn", template="simple", x="fpr", y="fnr", title="Detection error tradeoff (DET)"),
-        put_plot(layout, "calibration", cal, "sklearn", template="simple", x="prob_pred", y="prob_true", title="Calibration curve"),
-        put_plot(layout, "clusters", [{"pca 1": chance.gauss(c, 0.6), "pca 2": chance.gauss(-c, 0.8)} for c in (0, 2, 4) for _ in range(120)], template="scatter", x="pca 1", y="pca 2", title="Embedding"),
-        put_plot(layout, "jitter", [{"class": chance.choice(classes), "grade": chance.choice("ABCD")} for _ in range(200)], template="scatter_jitter", x="class", y="grade", title="Grades by class"),
-        put_plot(layout, "importance", [{"feature": f"feature {i}", "gain": round(chance.random() ** 2 * 10, 3)} for i in range(9)], template="bar_horizontal_sorted", x="gain", y="feature", title="Feature importance"),
-        put_plot(layout, "per_class", [{"name": c, "recall": chance.random()} for c in classes], template="bar_horizontal", x="recall", y="name", title="Recall by class"),
-        put_plot(layout, "quantiles", [{"hour": i, "p50": 20 + 5 * math.sin(i / 4), "p90": 32 + 8 * math.sin(i / 4), "p99": 50 + 12 * math.sin(i / 4 + 1)} for i in range(48)], template="linear", x="hour", y=["p50", "p90", "p99"], title="Latency quantiles", y_label="ms"),
-        put_plot(layout, "smooth", [{"t": i, "v": math.sin(i / 9) + chance.gauss(0, 0.2)} for i in range(120)], template="smooth", x="t", y="v", title="Drift"),
-    ]  # fmt: skip
-    if markup:
-        for i, text in enumerate(MARKUP):
-            plots.append(
-                put_plot(
-                    layout,
-                    f"odd {i}",
-                    [{text: x, text + "!": x * x} for x in range(9)],
-                    template="simple" if i % 2 else "linear",
-                    x=text,
-                    y=text + "!",
-                    title=text,
-                    x_label=text,
-                    y_label=text,
-                )
-            )
-    artifacts = {
-        "mymodel": Artifact(
-            root.parent / "model.pt", type="model", desc="The best checkpoint by validation loss"
-        ),
-        "vocabulary": Artifact(root.parent / "vocab.json", desc=MARKUP[1] if markup else None),
+    for template in ("confusion", "confusion_normalized"):
+        title = "Confusion Matrix" + template.removeprefix("confusion").replace("_", ", ")
+        yield put_plot(layout, template, matrix, "sklearn", template=template, title=title, **words)
+    rates = [i / 200 for i in range(201)]
+    curves: dict[str, tuple[str, str, str, Any]] = {
+        "roc": ("fpr", "tpr", "Receiver operating characteristic (ROC)", lambda r: r**0.25),
+        "precision_recall": ("recall", "precision", "Precision-Recall", lambda r: 1 - r**4 * 0.7),
+        "det": ("fpr", "fnr", "Detection error tradeoff (DET)", lambda r: (1 - r) ** 4),
+        "calibration": ("prob_pred", "prob_true", "Calibration", lambda r: r**1.3),
     }
-    run = Run(
-        name=(MARKUP[1] if markup else "olive-heron"), baseline="4f2a9c1" + "0" * 33, saves=True
-    )
-    entries = Entries(
-        plots=(Plot(layout.metrics_dir, {"x": "step"}), Plot(layout.images_dir), *plots),
-        artifacts=artifacts,
-    )
-    return layout, facts(
-        layout,
-        run=run,
-        entries=entries,
-        step=steps - 1,
-        started=datetime.datetime.now(datetime.timezone.utc)
-        - datetime.timedelta(hours=3, minutes=12),
-    )
+    for kind, (x, y, title, curve) in curves.items():
+        # scikit-learn's first threshold is infinite, and is written so.
+        rows = [{x: r, y: curve(r), "threshold": 1 - r if r else math.inf} for r in rates]
+        yield put_plot(
+            layout, kind, {kind: rows}, "sklearn", template="simple", x=x, y=y, title=title
+        )
+
+
+def _custom_plots(layout: Layout) -> Iterator[Plot]:
+    chance = random.Random(8)
+    data: dict[str, tuple[str, str, Any, str, list[dict[str, Any]]]] = {
+        "clusters": ("scatter", "pca 1", "pca 2", "Embedding", [
+            {"pca 1": chance.gauss(c, 0.6), "pca 2": chance.gauss(-c, 0.8)}
+            for c in (0, 2, 4) for _ in range(120)
+        ]),
+        "jitter": ("scatter_jitter", "class", "grade", "Grades by class", [
+            {"class": chance.choice(CLASSES), "grade": chance.choice("ABCD")} for _ in range(200)
+        ]),
+        "importance": ("bar_horizontal_sorted", "gain", "feature", "Feature importance", [
+            {"feature": f"feature {i}", "gain": round(chance.random() ** 2 * 10, 3)}
+            for i in range(9)
+        ]),
+        "per_class": ("bar_horizontal", "recall", "name", "Recall by class", [
+            {"name": c, "recall": 0.4 + chance.random() / 2} for c in CLASSES
+        ]),
+        "quantiles": ("linear", "hour", ["p50", "p90", "p99"], "Latency quantiles", [
+            {"hour": i, "p50": 20 + 5 * math.sin(i / 4), "p90": 32 + 8 * math.sin(i / 4),
+             "p99": 50 + 12 * math.sin(i / 4 + 1)} for i in range(48)
+        ]),
+        "smooth": ("smooth", "t", "v", "Drift", [
+            {"t": i, "v": math.sin(i / 9) + chance.gauss(0, 0.2)} for i in range(120)
+        ]),
+    }  # fmt: skip
+    for name, (template, x, y, title, rows) in data.items():
+        yield put_plot(layout, name, rows, template=template, x=x, y=y, title=title)
+
+
+def _odd_plots(layout: Layout) -> Iterator[Plot]:
+    for i, text in enumerate(MARKUP):
+        rows = [{text: x, f"{text}!": x * x} for x in range(9)]
+        yield put_plot(
+            layout,
+            f"odd {i}",
+            rows,
+            template="simple" if i % 2 else "linear",
+            x=text,
+            y=f"{text}!",
+            title=text,
+            x_label=text,
+            y_label=text,
+        )

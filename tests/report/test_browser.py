@@ -106,7 +106,8 @@ def test_every_plot_has_a_drawn_mark(opened):
         """report.figures.map(figure => {
             const canvas = figure.querySelector("canvas");
             if (!canvas || !canvas.width) return [figure.querySelector("h4").textContent, 0];
-            const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+            const { width, height } = canvas;
+            const data = canvas.getContext("2d").getImageData(0, 0, width, height).data;
             let marks = 0;
             for (let i = 0; i < data.length; i += 4) {
                 const [r, g, b, a] = data.subarray(i, i + 4);
@@ -125,7 +126,8 @@ def test_every_plot_has_a_drawn_mark(opened):
 def test_a_tooltip_answers_with_the_values_under_the_mouse(opened, title):
     box = opened.run(
         f"""(() => {{
-            const figure = report.figures.find(f => f.querySelector("h4").textContent === {json.dumps(title)});
+            const title = {json.dumps(title)};
+            const figure = report.figures.find(f => f.querySelector("h4").textContent === title);
             figure.scrollIntoView({{block: "center", behavior: "instant"}});
             const {{x, y, width, height}} = figure.querySelector("canvas").getBoundingClientRect();
             return [x, y, width, height];
