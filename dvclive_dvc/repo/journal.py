@@ -79,18 +79,8 @@ def write(record: Record) -> None:
 
     Trouble is one warning: the run can still be saved by its own process.
     """
-    _try_to_write(record, None)
-
-
-def keep(record: Record, outcome: Outcome) -> None:
-    """Notes how a run ended that could not be saved, so that it can be later, just so."""
-    _try_to_write(record, outcome)
-    _let_go(record)
-
-
-def _try_to_write(record: Record, outcome: Outcome | None) -> None:
     try:
-        _write(_path(record), record, outcome)
+        _write(_path(record), record, None)
     except OSError as error:
         if record.id not in _warned:
             _warned.add(record.id)
@@ -101,6 +91,26 @@ def _try_to_write(record: Record, outcome: Outcome | None) -> None:
                 _path(record).parent,
                 error.strerror or error,
             )
+
+
+def keep(record: Record, outcome: Outcome) -> None:
+    """Notes how a run ended that could not be saved, so that it can be later, just so.
+
+    Where that fails too, the journal of its beginning stays.
+    """
+    path = _path(record)
+    try:
+        _write(path, record, outcome)
+    except OSError as error:
+        logger.warning(
+            "How the run '%s' ended cannot be noted (%s): %s",
+            record.name,
+            error.strerror or error,
+            "recovery will call it interrupted."
+            if path.exists()
+            else f"it cannot be recovered. `dvc exp save -I '{record.dir}'` saves its files.",
+        )
+    _let_go(record)
 
 
 def _write(path: Path, record: Record, outcome: Outcome | None) -> None:

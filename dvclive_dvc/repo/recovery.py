@@ -98,7 +98,7 @@ def _recover(entry: Entry) -> Recovered:
             commit = saving.save(record, outcome)
     except Exception as error:  # noqa: BLE001 - one run's trouble must not keep another's
         logger.debug("recovering '%s' failed", record.name, exc_info=True)
-        return Recovered(record, outcome, error=saving.cause_of(error))
+        return Recovered(record, outcome, error=saving.cause_of(error, record))
     return Recovered(record, outcome, commit)
 
 

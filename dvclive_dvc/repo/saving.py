@@ -6,6 +6,8 @@ journal.
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from typing import TYPE_CHECKING
 
 from ..errors import SaveError
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from ..backend import Outcome
     from .cache import Hashed
     from .record import Record
+
+_FULL = 1 << 20  # bytes; less than a commit and its journal may take
 
 
 def save(record: Record, outcome: Outcome) -> str:
@@ -41,16 +45,22 @@ def save_or_keep(record: Record, outcome: Outcome) -> str | None:
         journal.keep(record, outcome)
         logger.warning(
             "The run '%s' could not be saved as an experiment: %s. Its files are in '%s'; when "
-            "the cause is gone, run `dvclive-dvc recover`.", record.name, cause_of(error),
-            record.dir,
+            "the cause is gone, run `dvclive-dvc recover`.", record.name,
+            cause_of(error, record), record.dir,
         )
         logger.debug("saving failed", exc_info=True)
         return None
 
 
-def cause_of(error: Exception) -> str:
+def cause_of(error: Exception, record: Record) -> str:
     """Why saving failed, for the user."""
-    return str(error) if isinstance(error, SaveError) else f"{type(error).__name__}: {error}"
+    text = str(error) if isinstance(error, SaveError) else f"{type(error).__name__}: {error}"
+    # libgit2 does not tell that a write failed for want of room.
+    for place in (record.git_root, record.dvc_root):
+        with contextlib.suppress(OSError):
+            if shutil.disk_usage(place).free < _FULL and "No space" not in text:
+                return f"{text} (the disk of '{place}' is full)"
+    return text
 
 
 def _committed_data(record: Record) -> data.Committed:

@@ -64,13 +64,14 @@ def faults(shared_folder: Path) -> Faults:
             pytest.skip(f"the failing system calls do not compile here: {done.stderr}")
         made.rename(library)
 
-    def variables(begin: str, at: int = 0, how: str | int = "", *, log: Path | None = None):
-        how = getattr(errno, how.rstrip("+"), how) if isinstance(how, str) else how
+    def variables(begin: str, at: int = 0, how: str = "", *, log: Path | None = None):
+        name = how.removesuffix("+")
+        how = how.replace(name, str(getattr(errno, name, name)))
         return {
             "LD_PRELOAD": str(library),
             "FAULT_FROM": begin,
             "FAULT_AT": str(at),
-            "FAULT_HOW": str(how),
+            "FAULT_HOW": how,
             **({"FAULT_LOG": str(log)} if log else {}),
         }
 

@@ -312,11 +312,20 @@ def next_run_works(repo: Situation, name: str, folder: str = "dvclive") -> list[
     return []
 
 
-def some(points: list[int]) -> list[int]:
-    """All of them where 300 rounds are asked for, else some from all over."""
-    if ROUNDS >= 300 or len(points) <= ROUNDS:
-        return points
-    return [points[number * len(points) // ROUNDS] for number in range(ROUNDS)]
+def some(made: list[str], *wanted: str) -> list[int]:
+    """Which of a training's changes to fail: from all over, as many as the rounds allow.
+
+    Only those whose name holds one of `wanted`, where that is given. Of a database's hundreds
+    of writes in a row a few stand for all.
+    """
+    points = [
+        number
+        for number, call in enumerate(made, 1)
+        if (not wanted or any(word in call for word in wanted))
+        and made[max(0, number - 4) : number] != [call] * 4
+    ]
+    size = min(len(points), max(8, ROUNDS // 6))
+    return [points[number * len(points) // size] for number in range(size)]
 
 
 def readable(folder: Path) -> list[str]:
