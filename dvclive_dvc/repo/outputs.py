@@ -3,8 +3,9 @@
 Looked up from the path outwards, never by reading the whole repository:
 
 - dvc.yaml files: the one at the DVC root, those in the folders over the path and over the
-  working directory, and those that Git's index knows. DVC itself would walk the tree. One with
-  no `stages` in its text costs a read; the first that has some costs DVC's own parser.
+  working directory, those inside it, and those that Git's index knows. DVC itself would walk
+  the tree. One whose text has no `stages`, or spells no part of the path, costs a read; any
+  other is parsed by DVC.
 - `.dvc` files: `<name>.dvc` beside the path and beside each folder over it, and those lying in
   the folders over it whose own name is not what they track (`wdir`, or a `path` changed by
   hand). Inside the path only when it is a folder.
@@ -16,7 +17,7 @@ import contextlib
 import os
 import re
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,12 +135,31 @@ def _listed_by_git(git_root: Path) -> list[bytes]:
     return [name for name in done.stdout.split(b"\0") if name]
 
 
-def _has_stages(file: Path) -> bool:
-    """Whether a dvc.yaml may have stages; a cheap look that misses none."""
+def _with_stages(file: Path) -> bytes:
+    """The text of a dvc.yaml that may have stages; empty for one that surely has none."""
     try:
-        return re.search(rb"stages[\"']?\s*:", file.read_bytes()) is not None
+        data = file.read_bytes()
     except OSError:
-        return False
+        return b""
+    return data if re.search(rb"stages[\"']?\s*:", data) else b""
+
+
+def may_concern(text: bytes, file: Path, path: Path, root: Path) -> bool:
+    """Whether a dvc.yaml of this text can have an output that is, holds or lies in `path`.
+
+    An output is spelt out unless it is a template, and DVC takes none that holds its own
+    dvc.yaml; so whatever has to do with `path` spells a part of it. Only then is DVC loaded.
+    """
+    if b"${" in text or b"\\" in text or path in file.parents or path == root:
+        return True
+    if not path.is_relative_to(root):
+        return True
+    parts = path.relative_to(root).parts
+    # A name of anything but these may stand folded, quoted or escaped.
+    return any(not _SPELT_AS_IS.fullmatch(part) or part.encode() in text for part in parts)
+
+
+_SPELT_AS_IS = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 def _in_this_project(file: Path, dvc_root: Path) -> bool:
@@ -178,7 +198,7 @@ def _read(pointer: Path) -> bytes:
 
 
 def _inside(folder: Path) -> Iterator[Path]:
-    """Every `.dvc` file in a folder and below it; symlinks are not followed."""
+    """Every `.dvc` file and dvc.yaml in a folder and below it; symlinks are not followed."""
     pending = [os.fspath(folder)]
     while pending:
         # What cannot be listed cannot be hashed either: whoever reads the data says so.
@@ -186,7 +206,7 @@ def _inside(folder: Path) -> Iterator[Path]:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(entry.path)
-                elif entry.name.endswith(".dvc"):
+                elif entry.name.endswith(".dvc") or entry.name == DVCYAML_NAME:
                     yield Path(entry.path)
 
 
@@ -251,13 +271,15 @@ class _OddPointers:
 class Outputs:
     """What the repository around a run already owns; asked before anything is cached.
 
-    Nothing is read before it is needed. A dvc.yaml is parsed once: its stages do not change
-    under a run.
+    Nothing is read before it is needed. A dvc.yaml is read and parsed once: its stages do not
+    change under a run. What there is to say of a path is said once.
     """
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._texts: dict[Path, bytes] = {}
         self._claims: dict[Path, list[_Claim]] = {}
+        self._told: set[tuple[Path, str]] = set()
         self._from_git: list[Path] | None = None
         self._pointers: dict[Path, _OddPointers] = {}
 
@@ -273,19 +295,27 @@ class Outputs:
             return Verdict(cache=True)
         path = _real(path)
         self._refuse_overlap(path, own)
-        claims = self._stage_claims(path, everywhere=True)
-        owner = _owner(path, claims)
+        owner = _owner(path, self._stage_claims(path, everywhere=True))
         if owner is not None:
-            return self._owned_by_stage(path, owner)
-        for claim in claims:
+            return self._told_once(path, self._owned_by_stage(path, owner))
+        inside = list(_inside(path)) if path.is_dir() and not path.is_symlink() else []
+        for claim in self._stage_claims(path, everywhere=True, also=inside):
             if relation(path, claim.path) == "contains":
                 raise ArtifactConflictError(
                     f"Artifact '{self._shown(path)}' contains '{self._shown(claim.path)}', an "
                     f"output of {self._stage(claim)}: DVC does not track one inside the other. "
                     "Log the rest of the folder by itself, or move the output out of it."
                 )
-        self._refuse_pointers(path)
-        return Verdict(cache=True, warning=self._how_to_declare(path))
+        self._refuse_pointers(path, inside)
+        verdict = Verdict(cache=True, warning=self._how_to_declare(path))
+        return self._told_once(path, verdict)
+
+    def _told_once(self, path: Path, verdict: Verdict) -> Verdict:
+        # A checkpoint is logged every epoch; its warning is not.
+        if verdict.warning is None or (path, verdict.warning) not in self._told:
+            self._told.add((path, verdict.warning or ""))
+            return verdict
+        return replace(verdict, warning=None)
 
     def judge_run(self, layout: Layout) -> list[str]:
         """What to warn of at the start: the run's folder or dvc.yaml inside a stage's output."""
@@ -330,7 +360,9 @@ class Outputs:
 
     # what stages own
 
-    def _stage_claims(self, path: Path, *, everywhere: bool) -> list[_Claim]:
+    def _stage_claims(
+        self, path: Path, *, everywhere: bool, also: Collection[Path] = ()
+    ) -> list[_Claim]:
         root = self._context.dvc_root
         if root is None:
             return []
@@ -339,10 +371,20 @@ class Outputs:
             for start in (root, path, self._context.cwd)
             for folder in _up_to(start, root)
         )
+        files.update((file, None) for file in also if file.name == DVCYAML_NAME)
         if everywhere:
             files.update(dict.fromkeys(self._known_to_git(root)))
-        self._read_stages([file for file in files if file not in self._claims], root)
-        return [claim for file in files for claim in self._claims[file]]
+        self._read_stages([file for file in files if self._concerns(file, path, root)], root)
+        return [claim for file in files for claim in self._claims.get(file, ())]
+
+    def _concerns(self, file: Path, path: Path, root: Path) -> bool:
+        """Whether a dvc.yaml that was not parsed yet has to be, for the sake of `path`."""
+        if file in self._claims:
+            return False
+        if file not in self._texts:
+            self._texts[file] = _with_stages(file) if _in_this_project(file, root) else b""
+        text = self._texts[file]
+        return bool(text) and may_concern(text, file, path, root)
 
     def _known_to_git(self, root: Path) -> list[Path]:
         if self._from_git is None:
@@ -353,8 +395,6 @@ class Outputs:
         return self._from_git
 
     def _read_stages(self, files: list[Path], root: Path) -> None:
-        self._claims.update({file: [] for file in files})
-        files = [file for file in files if _has_stages(file) and _in_this_project(file, root)]
         if not files:
             return
         for file, claims, error in _parsed_by_dvc(files, root):
@@ -430,13 +470,13 @@ class Outputs:
             pointers = self._pointers.setdefault(folder, _OddPointers(folder))
             yield from pointers.claims(path.relative_to(folder).parts[0])
 
-    def _refuse_pointers(self, path: Path) -> None:
+    def _refuse_pointers(self, path: Path, inside: list[Path]) -> None:
         mine = path.with_name(path.name + ".dvc")
         for tracked, pointer in self._pointer_claims(path):
             if pointer != mine:
                 self._refuse(path, relation(path, tracked), tracked, pointer)
-        if path.is_dir() and not path.is_symlink():
-            for pointer in _inside(path):
+        for pointer in inside:
+            if pointer.suffix == ".dvc":
                 for tracked in _tracked_by(pointer, _read(pointer)):
                     self._refuse(path, relation(path, tracked), tracked, pointer)
 

@@ -77,6 +77,7 @@ def test_outside_a_pipeline_a_stages_output_is_described_but_not_cached(repos):
     judge = Judge(*OUTSIDE)
     for path, stage, address in OWNED:
         verdict = judge(path)
+        assert judge(path).warning is None, "what is logged every epoch is told of once"
         file = address.rpartition(":")[0] or "dvc.yaml"
         assert not verdict.cache, path
         assert verdict.owner == address, path
@@ -337,7 +338,8 @@ def test_a_broken_dvc_yaml_is_a_warning_and_the_rest_still_counts(repos, caplog)
     repos.make("broken_stages")
     judged = Outputs(place())
     assert judged.judge(Path.cwd() / "model.pt", []).owner == "train"
-    assert judged.judge(Path.cwd() / "free.pt", []).cache
+    for _ in range(2):
+        assert judged.judge(Path.cwd() / "other" / "free.pt", []).cache
     texts = [record.getMessage() for record in caplog.records]
     assert len(texts) == 2, "one warning a file, however often it is asked"
     assert sum("'dvc.yaml'" in text and "nowhere" in text for text in texts) == 1
@@ -364,6 +366,49 @@ def test_the_dvc_yamls_of_any_index_are_found(repos, situation):
     found = outputs.tracked_dvcyamls(top, detect().git_dir)
     assert sorted(found) == sorted(top / name for name in listed if name)
     assert len(found) >= 5
+
+
+def test_a_dvc_yaml_inside_the_artifact_counts_though_nobody_knows_it(repos):
+    repo = repos.make("git_and_dvc")
+    repo.write("work/one/dvc.yaml", "stages:\n  a:\n    cmd: b\n    outs: [c]\n")
+    judge = Judge()
+    assert "contains 'work/one/c', an output of the stage 'a'" in judge.refuses("work")
+    assert judge("work2").cache
+
+
+def test_a_pipeline_that_does_not_name_the_path_is_not_parsed(repos):
+    repos.make("pipeline")
+    source = """
+import sys
+from pathlib import Path
+from dvclive_dvc.layout import Layout
+from dvclive_dvc.repo.context import detect
+from dvclive_dvc.repo.outputs import Outputs
+judged = Outputs(detect())
+judged.judge_run(Layout.at("dvclive"))
+judged.judge(Path("weights.bin").absolute(), [])
+print("dvc" in sys.modules)
+print(judged.judge(Path("model.pt").absolute(), []).owner, "dvc" in sys.modules)
+"""
+    assert python(source).stdout.splitlines() == ["False", "train True"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.text("ab.é '\\\n", min_size=1, max_size=3), min_size=1, max_size=3),
+    st.lists(st.text("ab.é '\\\n", min_size=1, max_size=3), min_size=1, max_size=3),
+)
+def test_no_dvc_yaml_that_concerns_a_path_is_passed_over(out, path):
+    """However DVC's own dumper spells an output that overlaps with the path."""
+    from dvc.utils.serialize import dumps_yaml
+
+    root = Path("/repo")
+    spelt = "/".join(out)
+    text = dumps_yaml({"stages": {"s": {"cmd": "c", "outs": [spelt]}}}).encode()
+    output = Path(os.path.normpath(root / spelt))
+    target = Path(os.path.normpath(root.joinpath(*path)))
+    if relation(target, output) and root not in (output, target):
+        assert outputs.may_concern(text, root / "dvc.yaml", target, root)
 
 
 def test_an_index_with_intent_to_add_is_read_as_well(repos):
