@@ -200,13 +200,17 @@ def end_on_signal(module, **arguments):
 
 
 def memory_of_end(module):
+    """What the process grows by at its peak, and the largest process that it starts."""
+    import resource
+
     live = _live(module)
     live.log_metric("loss", 0.5)
     live.next_step()
     before = _resident()
     _forget_peak()
     live.end()
-    return {"megabytes": (_peak() - before) / 1e6}
+    started = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    return {"megabytes": (_peak() - before + started) / 1e6}
 
 
 def stat_and_parse(module):
