@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..errors import DvcLiveError
+from ..errors import DvcLiveError, SaveError
 from ..notices import logger
 from . import dvcconfig, pointer
 from .git import Git
@@ -100,7 +101,13 @@ def committed(record: Record, store: Callable[[Path], Hashed]) -> Committed:
     for output in _with_progress(changed(outputs, record.dvc_root), "Caching changed data"):
         try:
             hashed = store(Path(output.path))
-        except Exception as error:  # noqa: BLE001 - one unreadable output must not cost the run
+        except Exception as error:
+            # One unreadable output must not cost the run; but one that only lacks room for now
+            # is saved whole later.
+            if _for_want_of_room(error):
+                raise SaveError(
+                    f"the changed data '{output.path}' does not fit into DVC's cache: {error}"
+                ) from error
             logger.warning(
                 "The changed data '%s' could not be cached, so the experiment has its old "
                 "pointer: %s. Run `dvc commit %s` when that is mended.",
@@ -229,6 +236,16 @@ def _output(base: str, name: str, where: tuple[str | int, ...], out: Any) -> Out
     )
 
 
+def _for_want_of_room(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return True
+        if isinstance(error, sqlite3.Error) and "disk is full" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _load_yaml(data: bytes) -> Any:
     import yaml
 
@@ -299,7 +316,10 @@ def _differing(outputs: list[Output], dvc_root: Path) -> list[Output]:
     found = []
     try:
         project = Repo(str(dvc_root))
-    except Exception as error:  # noqa: BLE001 - a broken project must not cost the run
+    except Exception as error:
+        if _for_want_of_room(error):
+            raise SaveError(f"DVC has no room to look for changed data: {error}") from error
+        # A broken project must not cost the run.
         logger.warning(
             "DVC cannot open the project '%s', so changes of its data are not in the experiment: "
             "%s",

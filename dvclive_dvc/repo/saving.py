@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..backend import Outcome
-    from .cache import Hashed
+    from .data import Hashed
     from .record import Record
 
 _FULL = 1 << 20  # bytes; less than a commit and its journal may take
@@ -45,8 +45,10 @@ def save_or_keep(record: Record, outcome: Outcome) -> str | None:
         journal.keep(record, outcome)
         logger.warning(
             "The run '%s' could not be saved as an experiment: %s. Its files are in '%s'; when "
-            "the cause is gone, run `dvclive-dvc recover`.", record.name,
-            cause_of(error, record), record.dir,
+            "the cause is gone, run `dvclive-dvc recover`.",
+            record.name,
+            cause_of(error, record),
+            record.dir,
         )
         logger.debug("saving failed", exc_info=True)
         return None
@@ -69,7 +71,9 @@ def _committed_data(record: Record) -> data.Committed:
     def store(path: Path) -> Hashed:
         nonlocal cache
         if cache is None:
-            cache = ArtifactCache(record.dvc_root, record.git_root)
+            cache = ArtifactCache(
+                record.dvc_root, record.git_root, scratch=journal.folder(record.dvc_root)
+            )
         return cache.hash_into_cache(path)
 
     try:
