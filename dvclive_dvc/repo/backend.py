@@ -96,13 +96,20 @@ class DvcBackend:
             _refuse_second_run(layout.root, journal.enter(self._record))
             self._unsaved = Outcome(Status.INTERRUPTED)
         self.run = Run(
-            self._record.name if self._record else request.name or self._context.exp_name,
+            self._name(request),
             self._context.baseline,
             self._context.mode,
             saves=saves,
         )
         self._watchers = Watchers(self._context.watched_root)
         self._watchers.begin(self.run.name, saves=saves)
+
+    def _name(self, request: Request) -> str | None:
+        if self._record is not None:
+            return self._record.name
+        if self._context.mode is Mode.EXP_RUN:
+            return self._context.exp_name  # DVC names what DVC saves
+        return request.name or self._context.exp_name
 
     def _decide_saving(self, request: Request) -> bool:
         if not request.save:
@@ -182,7 +189,9 @@ class DvcBackend:
                 self._initialise()
             root = self._context.dvc_root
             assert root is not None
-            self._cache = ArtifactCache(root, self._context.git_root or root)
+            self._cache = ArtifactCache(
+                root, self._context.git_root or root, scratch=journal.folder(root)
+            )
         added = self._cache.add(path)
         self._artifacts.append(path)
         self._note(added.pointer, added.gitignore)

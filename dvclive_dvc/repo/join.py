@@ -11,6 +11,7 @@ the user's index anew from HEAD.
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 from ..errors import RepositoryError
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from ..layout import Layout
     from .context import Context
+
+_PATIENCE = 10.0  # seconds
 
 
 def into_dvc_commit(
@@ -52,19 +55,30 @@ def into_dvc_commit(
     )
     if not paths:
         return
-    git = Git(context.git_root, context.git)
     try:
-        # As `git add --force`: what a run wrote belongs to its experiment, ignored or not. The
-        # paths are single files, so no name can act as a pattern.
-        git.ask("update-index", "--add", "-z", "--stdin", given=b"\0".join(paths) + b"\0")
+        _add(Git(context.git_root, context.git), b"\0".join(paths) + b"\0")
     except (RepositoryError, OSError) as error:
         logger.warning(
             "The run's files could not be made part of the experiment of `dvc exp run` (%s). "
             "They are in '%s'; `dvc exp save -I %s` saves them.",
-            error,
-            layout.root,
-            layout.given,
-        )
+            error, layout.root, layout.given,
+        )  # fmt: skip
+
+
+def _add(git: Git, paths: bytes) -> None:
+    """As `git add --force`: what a run wrote belongs to its experiment, ignored or not."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            # The paths are single files, so no name can act as a pattern.
+            git.ask("update-index", "--add", "--remove", "--replace", "-z", "--stdin", given=paths)
+        except RepositoryError as error:  # noqa: PERF203 - the loop is there to wait
+            # An editor's `git status` holds the lock for a moment; Git itself waits for none.
+            if "index.lock" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _is_within(path: bytes, kept: Collection[bytes]) -> bool:
