@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .page import Chart, Gallery, Page, Picture
 
 _ASSETS = Path(__file__).with_name("assets")
+_ROW = 3  # plots that stand side by side on a usual screen
 _SMALL = 64  # pixels: smaller pictures are shown with their pixels as squares
 
 
@@ -244,13 +245,15 @@ def _plots(page: Page, *, with_plots: bool) -> Iterator[str]:
             )
         yield "</div>\n"
         metrics.sort(key=lambda pair: _place(pair[1].title))
-        groups = [
-            (name, list(found))
-            for name, found in groupby(metrics, lambda pair: _group(pair[1].title))
-        ]
+        groups = [("", metrics)]
+        named = groupby(metrics, lambda pair: _group(pair[1].title))
+        by_name = [(name, list(found)) for name, found in named]
+        # Headings over one or two plots each would tear the page apart.
+        if 1 < len(by_name) <= len(metrics) / _ROW:
+            groups = by_name
         for name, found in groups:
             yield '<div class="group">'
-            if name and len(groups) > 1:
+            if name:
                 yield f"<h3>{escape(name)}</h3>"
             yield '<div class="grid">\n'
             for i, chart in found:
@@ -284,11 +287,13 @@ def _figure(number: int, chart: Chart, *, with_plots: bool) -> Iterator[str]:
         last = _short(repr(values[-1])) if values else ""
     label = f"{chart.title}: {chart.y_label} over {chart.x_label}"
     static = "" if with_plots else line_chart(chart)
+    # The room is kept from the beginning, so that nothing jumps when plots are drawn.
+    room = f' style="--h:{_height(chart)}px"' if with_plots else ""
     yield (
         f'<figure class="card chart" data-chart="{number}">'
         f'<figcaption><h4>{escape(chart.title)}</h4><span class="last">{escape(last)}</span>'
         f'</figcaption><div class="plot" role="img" aria-label="{escape(label)}" '
-        f'style="--h:{_height(chart)}px">{static}</div>'
+        f"{room}>{static}</div>"
     )
     notes = list(of_chart(chart))
     if notes:

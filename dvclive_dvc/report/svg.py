@@ -219,7 +219,7 @@ def _span(values: Sequence[float]) -> tuple[float, float]:
     return low, high
 
 
-def _ticks(low: float, high: float, about: int = 4) -> list[float]:
+def _ticks(low: float, high: float, about: int = 6) -> list[float]:
     """Round numbers between the two, about so many."""
     rough = (high - low) / about
     if not math.isfinite(rough) or rough <= 0:

@@ -10,6 +10,7 @@ import pytest
 from report import chromium, runs
 from situations import PROJECT
 
+from dvclive_dvc.layout import Layout
 from dvclive_dvc.report import Reporter
 
 if TYPE_CHECKING:
@@ -243,3 +244,21 @@ def test_without_the_extra_the_plots_are_plain_drawings(browser, tmp_path, monke
         ".map(f => f.querySelector('h4').textContent)"
     )
     assert empty == []
+
+
+def test_a_metric_of_one_step_is_a_point_on_a_true_axis(browser, tmp_path):
+    layout = Layout.at(tmp_path / "dvclive")
+    runs.put_metric(layout, "loss", [0.5])
+    runs.put_metric(layout, "broken", ["nan", 0.25, "nan"])
+    runs.put_metric(layout, "never", ["nan"])
+    Reporter(layout, "html").build(runs.facts(layout))
+    browser.open(layout.report_file("html"))
+    browser.until(DRAWN)
+    assert browser.run("report.state.failed") == []
+    assert browser.complaints() == []
+    domain = (
+        "[...report.views].find(([f]) => f.querySelector('h4').textContent === 'loss')[1]"
+        ".view.scale('y').domain()"
+    )
+    low, high = browser.run(domain)
+    assert low < 0.5 < high

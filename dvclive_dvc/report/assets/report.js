@@ -111,7 +111,15 @@
     delete spec.title;
     const height = state.printing ? 180 : chart.h;
     const most = chart.c[0].reduce((a, b) => (typeof b === "number" && b > a ? b : a), 0);
+    // Vega gives a scale of one value a single tick, whose label it rounds to a whole number.
+    const known = single ? chart.c[1].filter((v) => typeof v === "number") : [];
+    const flat = known.length > 0 && known.every((v) => v === known[0]) ? known[0] : null;
     each(spec, (part) => {
+      const { y } = part.encoding || {};
+      if (flat !== null && y && y.field === value && y.type === "quantitative") {
+        const room = Math.abs(flat) * 0.1 || 1;
+        y.scale = { ...y.scale, domain: [flat - room, flat + room] };
+      }
       const { x, color, strokeDash } = part.encoding || {};
       if (strokeDash && strokeDash.field) {
         strokeDash.legend = { title: null, symbolType: "stroke", symbolSize: 400, symbolStrokeWidth: 1.75 };
