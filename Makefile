@@ -3,6 +3,9 @@
 #   make demo    runs the spec's example in a new repository, ./demo
 #   make test    runs all tests          (make test ARGS="-k report")
 #   make lint    ruff and mypy
+#   make faults  kills 300 trainings at random moments and 150 at chosen ones, fills and breaks
+#                disks, and prints the figures (half an hour on two cores)
+#                (make faults ROUNDS=24 for less)
 #   make bench   times this package and the public dvclive in turn
 #                (make bench ROWS=end; BENCH=full for the long rows)
 
@@ -19,13 +22,16 @@ DEMO := $(VENV)/.made-for-demo
 DEV := $(VENV)/.made-for-development
 PUBLIC := $(BENCH_VENV)/.made
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test faults lint format bench clean
 
 demo: $(DEMO)
 	$(VENV)/bin/python examples/demo.py demo
 
 test: $(DEV)
 	$(VENV)/bin/python -m pytest -n 2 $(ARGS)
+
+faults: $(DEV)
+	FAULT_ROUNDS=$(or $(ROUNDS),300) $(VENV)/bin/python -m pytest -n 2 -q tests/faults $(ARGS)
 
 lint: $(DEV)
 	$(VENV)/bin/ruff check .
