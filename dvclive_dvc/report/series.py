@@ -75,8 +75,13 @@ class Series:
 
     def _fold(self, xs: Sequence[float], ys: Sequence[float]) -> None:
         """Adds rows; where stretches are longer than one row, only what is to be kept of them."""
-        start, width = self.total, self._width
+        start = self.total
         self.total += len(xs)
+        # Of many rows at once most would be looked at and dropped again: take the stretch that
+        # they will end up with at once.
+        while len(self._rows) + len(xs) * min(1, 4 / self._width) > 2 * _KEPT:
+            self._width *= 2
+        width = self._width
         if width == 1:
             self._rows.extend(range(start, self.total))
             self._xs.extend(xs)
