@@ -70,6 +70,9 @@ def enter(record: Record) -> Record | None:
     with files.locked(path):
         holder = holder_of(record.dir, record.dvc_root)
         if holder is None:
+            for entry in _in_folder(record.dir, record.dvc_root):
+                # Of this process: a run whose `Live()` failed after its journal was written.
+                remove(entry.record)
             write(record)
         return holder
 
@@ -368,11 +371,23 @@ def _is_locked(path: Path) -> bool | None:
 
 
 def holder_of(directory: Path, dvc_root: Path) -> Record | None:
-    """The run that writes into a folder, where it is alive or may be (on another host)."""
-    for entry in read_all(dvc_root)[0]:
-        if entry.record.dir == directory and entry.outcome is None and alive(entry) is not False:
+    """The run of another process that writes into a folder.
+
+    One that is alive, or that may be (on another host). Of the runs of this process `Live` knows
+    more than a journal does.
+    """
+    own = this_process()
+    for entry in _in_folder(directory, dvc_root):
+        if entry.record.process != own and alive(entry) is not False:
             return entry.record
     return None
+
+
+def _in_folder(directory: Path, dvc_root: Path) -> Iterator[Entry]:
+    """Journals of the runs in a folder that have not told their end."""
+    for entry in read_all(dvc_root)[0]:
+        if entry.record.dir == directory and entry.outcome is None:
+            yield entry
 
 
 @contextlib.contextmanager

@@ -149,9 +149,27 @@ def test_a_journal_that_cannot_be_written_is_one_warning(tmp_path, caplog):
     (tmp_path / ".dvc" / "tmp").write_text("a file where the folder should be")
     journal.write(record)
     journal.write(record)
-    journal.keep(record, Outcome())
     assert len(caplog.messages) == 1
     assert "first-run" in caplog.text
+    journal.keep(record, Outcome())
+    assert "it cannot be recovered. `dvc exp save" in caplog.messages[1]
+
+
+def test_when_the_end_of_a_run_cannot_be_noted_its_beginning_stays(tmp_path, caplog):
+    if shutil.which("chattr") is None:
+        pytest.skip("needs the program `chattr`")
+    record = record_in(tmp_path)
+    journal.write(record)
+    folder = journal.folder(tmp_path)
+    if subprocess.run(["chattr", "+i", folder], check=False, capture_output=True).returncode:
+        pytest.skip("`chattr +i` needs root and a file system that has it")
+    try:
+        journal.keep(record, Outcome())
+    finally:
+        subprocess.run(["chattr", "-i", folder], check=True)
+    assert "recovery will call it interrupted" in caplog.text
+    assert only(tmp_path).record == record
+    assert [path.suffix for path in folder.iterdir()] == [".json"]
 
 
 @pytest.mark.parametrize("below", ["", "models/digits"])
@@ -263,11 +281,24 @@ def test_a_process_in_a_real_namespace_of_its_own_is_alive_until_it_is_killed(tm
 
 
 def test_the_holder_of_a_folder_is_the_live_run_in_just_that_folder(tmp_path):
-    record = record_in(tmp_path)
-    journal.write(record)
-    assert journal.holder_of(tmp_path / "dvclive", tmp_path) == record
-    assert journal.holder_of(tmp_path / "dvclive2", tmp_path) is None
-    assert journal.holder_of(tmp_path / "dvclive" / "eval", tmp_path) is None
+    journal.write(record_in(tmp_path))
+    with process_running(ENTER, tmp_path) as child:
+        holder = journal.holder_of(tmp_path / "dvclive", tmp_path)
+        assert holder == only(tmp_path).record
+        assert holder.process.pid == child.pid
+        assert journal.holder_of(tmp_path / "dvclive2", tmp_path) is None
+        assert journal.holder_of(tmp_path / "dvclive" / "eval", tmp_path) is None
+        assert journal.enter(record_in(tmp_path, id="2" * 32)) == holder
+        assert only(tmp_path).record == holder, "the second was not written"
+        child.kill()
+
+
+def test_a_run_of_this_process_that_never_began_stands_in_nobodys_way(tmp_path):
+    journal.write(record_in(tmp_path))
+    assert journal.holder_of(tmp_path / "dvclive", tmp_path) is None
+    again = record_in(tmp_path, id="2" * 32)
+    assert journal.enter(again) is None
+    assert only(tmp_path).record == again, "nor is it recovered one day"
 
 
 def test_a_dead_or_ended_run_holds_no_folder_and_one_of_another_host_does(tmp_path):
