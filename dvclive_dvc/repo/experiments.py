@@ -9,6 +9,7 @@ import random
 import re
 import secrets
 import socket
+import stat
 import time
 from datetime import datetime
 from pathlib import Path
@@ -134,7 +135,10 @@ def save(
     try:
         git = Git(record.git_root, record.git)
         status = Status(git, record.baseline)
-        tree = _tree(git, record, status, overrides or {}, covered)
+        try:
+            tree = _tree(git, record, status, overrides or {}, covered)
+        finally:
+            status.stop()
         if git.head != record.baseline:
             logger.warning(
                 "HEAD moved while the run was going; the experiment belongs to the commit it "
@@ -364,9 +368,9 @@ def _create_reference(common: Path, name: str, commit: str) -> bool:
     path = common / name
     if packed_ref(common, name) is not None:
         return False
-    for _ in range(10):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    for _ in range(100):
         try:
+            _make_folder(path.parent)
             _link_new_file(path, f"{commit}\n".encode("ascii"))
         except FileExistsError:
             return False
@@ -378,6 +382,20 @@ def _create_reference(common: Path, name: str, commit: str) -> bool:
             return False
         return True
     raise FileNotFoundError(f"The folder of {path} vanishes as soon as it is made.")
+
+
+def _make_folder(folder: Path) -> None:
+    """Makes a folder of references that whoever may write to the one above may write to.
+
+    In a repository shared by a group (`core.sharedRepository`) the umask must not decide that.
+    """
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir()
+        with contextlib.suppress(OSError):
+            folder.chmod(stat.S_IMODE(folder.parent.stat().st_mode))
 
 
 def _link_new_file(path: Path, data: bytes) -> None:

@@ -69,6 +69,12 @@ class Status:
         if git.program is not None:
             self._process = git.start(*_STATUS)
 
+    def stop(self) -> None:
+        """Ends the look where nobody waits for its answer any more."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.communicate()
+
     def result(self) -> Tracked:
         """Waits for the answer. Raises `RepositoryError` where neither reader can give one."""
         if self._process is None:

@@ -21,7 +21,7 @@ from situations import dvc_inside
 
 from dvclive_dvc.backend import Outcome, Status
 from dvclive_dvc.errors import SaveError
-from dvclive_dvc.repo import context, experiments
+from dvclive_dvc.repo import context, data, experiments
 from dvclive_dvc.repo.record import reference
 
 
@@ -168,6 +168,30 @@ def test_a_large_file_is_streamed_and_not_held(repos, monkeypatch):
     repo.write("dvclive/long.txt", "x" * 5000)
     commit = saved(repo)
     assert repo.git("cat-file", "-s", f"{commit}:dvclive/long.txt") == "5000"
+
+
+def test_a_run_in_a_folder_that_a_stage_owns_leaves_it_to_dvc(repos):
+    repo = repos.make("git_and_dvc")
+    write_run(repo.root / "dvclive")
+    repo.write("dvc.yaml", "stages:\n  train:\n    cmd: 'true'\n    outs:\n    - dvclive\n")
+    dvc_inside("commit", "-q", "-f", "dvc.yaml")
+    repo.commit()
+    record = record_of(repo)
+    found = data.committed(record, lambda path: pytest.fail(f"{path} was hashed"))
+    commit = experiments.save(record, Outcome(), found.overrides, found.covered)
+    assert not [name for name in files_of(repo, commit) if name.startswith("dvclive/")]
+
+
+def test_a_repository_shared_by_a_group_stays_shared(repos):
+    repo = repos.make("git_and_dvc")
+    (repo.root / ".git" / "refs").chmod(0o2775)
+    before = os.umask(0o077)
+    try:
+        saved(repo)
+    finally:
+        os.umask(before)
+    for folder in (repo.root / ".git" / "refs" / "exps").rglob("*/"):
+        assert folder.stat().st_mode & 0o020, f"{folder} is closed to the group"
 
 
 # -- what stands in the way --------------------------------------------------------------------
