@@ -390,10 +390,18 @@ class Live:
 
     def _keep_plot(self, data: plots.PlotData) -> None:
         with self._lock:
+            known = self._plots.get(data.plot.path) == data.plot
             self._plots[data.plot.path] = data.plot
             if not self._muted:
                 with self._losses.forgiven(data.plot.path):
                     plots.write(data)
+                self._describe_what_is_new(known=known)
+
+    def _describe_what_is_new(self, *, known: bool) -> None:
+        # How a plot is drawn, and what an artifact is, stand in dvc.yaml alone: a kill before the
+        # next step must not lose them.
+        if not known and self._layout.dvcyaml_on:
+            self.make_dvcyaml()
 
     def log_artifact(
         self,
@@ -441,7 +449,10 @@ class Live:
             self._backend.track(target, cache=cache)
             if entry is not None:
                 key, artifact = entry
-                self._artifacts[key] = dataclasses.replace(artifact, path=target)
+                artifact = dataclasses.replace(artifact, path=target)
+                known = self._artifacts.get(key) == artifact
+                self._artifacts[key] = artifact
+                self._describe_what_is_new(known=known)
 
     def monitor_system(
         self,
