@@ -135,6 +135,26 @@ def test_files_that_git_ignores_join_the_experiment(repos):
     assert git("status", "--porcelain", "dvclive") == "", "the user's Git still ignores them"
 
 
+def test_a_committed_run_is_in_experiments_that_do_not_run_its_stage(repos):
+    repo = repos.make("spec_pipeline")
+    running(repo, "exp", "run")
+    repo.commit()
+    done = running(repo, "exp", "run", "-n", "again")
+    assert "didn't change, skipping" in said(done)
+    assert files_of(repo, repo.experiments()["again"]) >= RUN_FILES
+    assert shown(repo)["again"]["metrics"]["dvclive/metrics.json"]["summary_metric"] == 1.0
+    assert git("status", "--porcelain") == ""
+
+
+def test_a_tracked_run_that_lost_a_file_loses_it_in_the_experiment_too(repos):
+    repo = repos.make("spec_pipeline")
+    running(repo, "exp", "run")
+    repo.write("dvclive/plots/metrics/former.tsv", "step\tformer\n0\t1\n")
+    repo.commit()
+    running(repo, "exp", "run", "-n", "fresh", "-S", "lr=0.25")
+    assert "dvclive/plots/metrics/former.tsv" not in files_of(repo, repo.experiments()["fresh"])
+
+
 def test_values_set_in_a_params_file_reach_exp_show(repos):
     repo = repos.make("spec_pipeline")
     running(repo, "exp", "run", "-n", "mine", "-S", "lr=0.25", "--set-param", "epochs=1")
