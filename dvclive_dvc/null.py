@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import dvcyaml
-from .backend import Entries, Mode, Outcome, Request, Run, Tracked
+from .backend import Entries, Outcome, Request, Run, Tracked
 from .errors import ArtifactNotFoundError
-from .layout import Layout
 from .notices import logger
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .layout import Layout
 
 
 class NullBackend:
@@ -41,7 +44,8 @@ class NullBackend:
         if cache:
             logger.warning(
                 "Artifact '%s' is not cached: there is no DVC repository here. "
-                "Run `git init && dvc init` to have one.", path,
+                "Run `git init && dvc init` to have one.",
+                path,
             )
         return Tracked(path)
 
@@ -53,7 +57,7 @@ class NullBackend:
     def step(self, step: int) -> None:
         """Nobody watches."""
 
-    def save(self, outcome: Outcome) -> str | None:
+    def save(self, outcome: Outcome) -> str | None:  # noqa: ARG002 - the protocol's argument
         """Nothing to save into."""
         return None
 

@@ -1,0 +1,1 @@
+"""The repository half: the only place that imports DVC and pygit2."""

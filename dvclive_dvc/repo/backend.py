@@ -126,7 +126,7 @@ class DvcBackend:
         return True
 
     def _initialise(self) -> None:
-        assert self._context.git_root is not None
+        assert self._context.git_root is not None  # noqa: S101 - for the type checker
         initialise.initialise(self._context.git_root)
         root = self._context.git_root
         self._context = dataclasses.replace(self._context, dvc_root=root, watched_root=root)
@@ -134,9 +134,9 @@ class DvcBackend:
 
     def _new_record(self, layout: Layout, request: Request) -> Record:
         context = self._context
-        assert context.git_root is not None
-        assert context.dvc_root is not None
-        assert context.baseline is not None
+        assert context.git_root is not None  # noqa: S101 - for the type checker
+        assert context.dvc_root is not None  # noqa: S101 - for the type checker
+        assert context.baseline is not None  # noqa: S101 - for the type checker
         script = sources.script(context, include=request.include)
         return Record(
             id=uuid.uuid4().hex,
@@ -170,7 +170,9 @@ class DvcBackend:
         except Exception as error:  # noqa: BLE001 - a training must not die of its logger
             logger.warning(
                 "Artifact '%s' could not be cached: %s. Run `dvc add %s` when that is mended.",
-                path, error, path,
+                path,
+                error,
+                path,
             )
             logger.debug("caching failed", exc_info=True)
             return Tracked(path)
@@ -188,7 +190,7 @@ class DvcBackend:
             if self._context.dvc_root is None:
                 self._initialise()
             root = self._context.dvc_root
-            assert root is not None
+            assert root is not None  # noqa: S101 - for the type checker
             self._cache = ArtifactCache(
                 root, self._context.git_root or root, scratch=journal.folder(root)
             )
