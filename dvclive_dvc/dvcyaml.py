@@ -299,8 +299,54 @@ def merge(text: str | None, entries: Entries, *, file: Path, owned: Owned) -> st
         return text
     if is_plain or text is None:
         return yamltext.emit(_in_order(expected, document, whole=owned.whole(file)))
+    return _carried_out(text, document, plans, expected, file=file, whole=owned.whole(file))
+
+
+def without(text: str, committed: str | None, *, file: Path, lost: Callable[[Path], bool]) -> str:
+    """The text of the dvc.yaml at `file` without entries whose path is `lost`.
+
+    For an experiment's own version of a file that several runs share: what another run put there
+    names files that this experiment does not have. Entries that stand in `committed`, the text
+    at the baseline, stay. For an artifact `lost` is asked about its path, as for any other.
+
+    Raises as `merge` does.
+    """
+    document, is_plain = _document(text, file)
+    kept = _document(committed, file)[0] if committed is not None else {}
+    plans: dict[str, Plan] = {}
+    expected = dict(document)
+    for name in SECTIONS:
+        there, stays = _entries_of(document.get(name)), _entries_of(kept.get(name))
+        plan = Plan([Change(keep=one in stays or not _is_lost(one, file, lost)) for one in there])
+        if plan.changed:
+            plans[name] = plan
+            _put(expected, name, plan.result(there))
+    if not plans:
+        return text
+    if is_plain:
+        return yamltext.emit(expected)
+    return _carried_out(text, document, plans, expected, file=file, whole=False)
+
+
+def _is_lost(entry: Any, file: Path, lost: Callable[[Path], bool]) -> bool:
+    config = _config(entry)
+    named = config.get("path", _name(entry)) if isinstance(entry, tuple) else _name(entry)
+    path = None if _is_named(entry) else _resolved(named, file.parent)
+    return path is not None and lost(Path(path))
+
+
+def _carried_out(
+    text: str,
+    document: Mapping[str, Any],
+    plans: dict[str, Plan],
+    expected: dict[str, Any],
+    *,
+    file: Path,
+    whole: bool,
+) -> str:
+    """The text with the plans carried out, read back and found to say what is expected."""
     try:
-        new = _edited(text, document, plans, expected, whole=owned.whole(file))
+        new = _edited(text, document, plans, expected, whole=whole)
         same = _loaded(new) == expected
     except Exception as error:
         raise _cannot_edit(file, str(error)) from error

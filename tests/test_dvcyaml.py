@@ -14,7 +14,7 @@ from situations import dvc_inside, python
 
 from dvclive_dvc import dvcyaml, yamltext
 from dvclive_dvc.backend import Artifact, Entries, Plot
-from dvclive_dvc.dvcyaml import Owned, Writer, merge
+from dvclive_dvc.dvcyaml import Owned, Writer, merge, without
 from dvclive_dvc.errors import DvcyamlSyntaxError, InvalidDataTypeError, RepositoryError
 from dvclive_dvc.layout import Layout
 
@@ -772,3 +772,37 @@ def test_dvc_reads_what_was_written_as_its_own(repos, shared, monkeypatch):
     name = "mymodel" if shared else "dvclive:mymodel"
     repo.git("tag", "-a", "-m", "first", name.replace(":", "=") + "@v1.0.0")
     assert dvc.api.artifacts_show(name)["path"] == "model.pt"
+
+
+# -- an experiment's own version of a shared file ----------------------------------------------
+
+OF_TWO_RUNS = """\
+# mine
+stages: {a: {cmd: x}}
+params:
+- run1/params.yaml   # the first
+- run2/params.yaml
+plots:
+- run2/plots/metrics:
+    x: step
+artifacts:
+  one: {path: one.pt}
+  two:
+    path: two.pt
+"""
+
+
+def test_entries_of_files_an_experiment_lacks_leave_its_version_of_a_shared_file(tmp_path):
+    there = {tmp_path / "run1/params.yaml", tmp_path / "one.pt"}
+    text = without(
+        OF_TWO_RUNS, None, file=tmp_path / "dvc.yaml", lost=lambda path: path not in there
+    )
+    assert text == (
+        "# mine\nstages: {a: {cmd: x}}\nparams:\n- run1/params.yaml   # the first\n"
+        "artifacts:\n  one: {path: one.pt}\n"
+    )
+
+
+def test_committed_entries_stay_though_their_files_are_lost(tmp_path):
+    text = without(OF_TWO_RUNS, OF_TWO_RUNS, file=tmp_path / "dvc.yaml", lost=lambda _: True)
+    assert text == OF_TWO_RUNS, "what the user committed is the user's to take away"
