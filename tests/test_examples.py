@@ -91,10 +91,14 @@ def test_the_example_is_the_specs_but_for_its_imports():
     ]
 
 
-def test_the_demo_runs_twice_in_a_home_without_an_author(home, tmp_path):
+def test_the_demo_starts_anew_in_a_home_without_an_author(home, tmp_path):
     (home / ".gitconfig").write_text("")
-    for _ in range(2):
-        said = run(sys.executable, PROJECT / "examples" / "demo.py", tmp_path / "demo").stdout
+    earlier = tmp_path / "demo"
+    (earlier / ".git").mkdir(parents=True)
+    (earlier / ".git" / ".made-by-make-demo").touch()
+    (earlier / "old.txt").touch()
+    said = run(sys.executable, PROJECT / "examples" / "demo.py", earlier).stdout
+    assert not (earlier / "old.txt").exists()
     for wanted in ("└── report.html", "$ git status", "summary_metric", "epochs", "file://"):
         assert wanted in said, f"the demo does not show {wanted!r}:\n{said}"
 
