@@ -32,7 +32,9 @@ class Losses:
         if not self._counts[str(path)]:
             logger.warning(
                 "Cannot write '%s': %s. The training goes on; what was written before is "
-                "still there.", path, error.strerror or error,
+                "still there.",
+                path,
+                error.strerror or error,
             )
         self._counts[str(path)] += 1
 
@@ -42,6 +44,8 @@ class Losses:
             logger.warning(
                 "%d writes failed during this run, in %d files: %s. Make room or mend the "
                 "permissions before the next run.",
-                self._counts.total(), len(self._counts), ", ".join(sorted(self._counts)[:5]),
+                self._counts.total(),
+                len(self._counts),
+                ", ".join(sorted(self._counts)[:5]),
             )
             self._counts.clear()
