@@ -121,11 +121,18 @@
         y.scale = { ...y.scale, domain: [flat - room, flat + room] };
       }
       const { x, color, strokeDash } = part.encoding || {};
-      if (strokeDash && strokeDash.field) {
-        strokeDash.legend = { title: null, symbolType: "stroke", symbolSize: 400, symbolStrokeWidth: 1.75 };
+      const legend = {
+        title: null, symbolType: "stroke", symbolSize: 400, symbolStrokeWidth: 1.75,
+      };
+      if (strokeDash && strokeDash.field) strokeDash.legend = legend;
+      if (most >= 2000 && x && x.type === "quantitative") x.axis = { format: "~s" };
+      if (color && color.field === "rev" && single) color.legend = null;
+      if (color && color.field === "rev" && !single) {
+        // All rows are of this one run: its colours are free to tell the columns apart.
+        const range = chart.y.map((_, i) => page.colors[i % page.colors.length]);
+        const scale = { domain: chart.y, range };
+        part.encoding.color = { field: "field", type: "nominal", scale, legend };
       }
-      if (most >= 10000 && x && x.type === "quantitative") x.axis = { format: "~s" };
-      if (color && color.field === "rev") color.legend = null; // all rows are of this one run
     });
     if (spec.facet) {
       if (spec.facet.column) spec.facet.column.header = { labels: false, title: null };
