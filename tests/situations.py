@@ -40,7 +40,7 @@ FIXTURES = PROJECT / "fixtures" / "repos"
 
 # What a shell, a pipeline, a launcher or a CI could leave in the environment.
 _UNSEALED = re.compile(
-    r"^(GIT_|DVC(?!LIVE_DVC_)|STUDIO_|XDG_|SLURM_|OMPI_|PMI_|PMIX_|MPI_|TORCHELASTIC_"
+    r"^(GIT_|DVC(?!LIVE_DVC_REQUIRE_)|STUDIO_|XDG_|SLURM_|OMPI_|PMI_|PMIX_|MPI_|TORCHELASTIC_"
     r"|(LOCAL_|GROUP_|NODE_)?RANK$|WORLD_SIZE$|PYTHON(PATH|STARTUP|WARNINGS)$"
     r"|EMAIL$|VISUAL$|PAGER$|SSH_ASKPASS$|NO_COLOR$|FORCE_COLOR$|LC_|LANG)"
 )
