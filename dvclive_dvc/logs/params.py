@@ -223,6 +223,19 @@ def dumped(params: Mapping[str, Any]) -> bytes:
     return "".join(lines or ["{}\n"]).encode()
 
 
+def dumped_as_dvclive(params: Mapping[str, Any]) -> bytes:
+    """The YAML that the public `dvclive` writes of them, for knowing its runs again."""
+    import io
+
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.default_flow_style = False
+    stream = io.BytesIO()
+    yaml.dump(dict(params), stream)
+    return stream.getvalue()
+
+
 def read(path: Path) -> dict[str, Any]:
     """What params.yaml holds, empty when there is none.
 

@@ -140,7 +140,10 @@ def _params_are_ours(path: Path) -> bool:
     # A person's file has comments, blank lines or another style.
     try:
         content = path.read_bytes()
-        return not content.strip() or params.dumped(params.read(path)) == content
+        if not content.strip():
+            return True
+        found = params.read(path)
+        return content in {params.dumped(found), params.dumped_as_dvclive(found)}
     except (OSError, ValueError):
         return False
 

@@ -219,6 +219,18 @@ def test_a_run_that_logged_parameters_alone_is_known_again(tmp_path):
     assert left == {}
 
 
+def test_parameters_that_the_public_dvclive_wrote_are_known_as_a_runs(tmp_path):
+    (tmp_path / "dvclive").mkdir()
+    (tmp_path / "dvclive" / "params.yaml").write_text(
+        "epochs: 3\na:\n  b:\n  - 1\n  - 2\n  - yes\nf: 1e-05\nn:\nt: true\n"
+    )
+    (tmp_path / "dvclive" / "metrics.json").write_text('{\n    "summary_metric": 1.0\n}\n')
+    run = live(dvcyaml=False, report=None)
+    left = tree(tmp_path / "dvclive")
+    run.end()
+    assert left == {}
+
+
 # -- going on ------------------------------------------------------------------------------
 
 
