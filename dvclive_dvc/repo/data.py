@@ -9,7 +9,6 @@ import io
 import json
 import os
 import re
-import sqlite3
 import stat
 import sys
 from dataclasses import dataclass, field
@@ -237,6 +236,8 @@ def _output(base: str, name: str, where: tuple[str | int, ...], out: Any) -> Out
 
 
 def _for_want_of_room(error: BaseException | None) -> bool:
+    import sqlite3
+
     while error is not None:
         if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
             return True
@@ -373,6 +374,8 @@ class _State:
     def _rows(self, paths: list[str]) -> list[tuple[str, str]]:
         if not self._file.exists():
             return []
+        import sqlite3
+
         rows: list[tuple[str, str]] = []
         try:
             uri = f"{self._file.as_uri()}?mode=ro"

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
-import getpass
-import hashlib
 import os
 import re
 from pathlib import Path
@@ -18,6 +15,8 @@ _TRUE = {"true", "yes", "y", "1", "on"}
 
 def value(dvc_root: Path, section: str, option: str) -> str | None:
     """What DVC's configuration says: the last of system, global, project and local file."""
+    import configparser
+
     found = None
     for file in _files(dvc_root):
         parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
@@ -60,6 +59,9 @@ def git_remote(dvc_root: Path, environ: Mapping[str, str]) -> str:
 
 def state_folder(dvc_root: Path) -> Path:
     """Where DVC keeps its databases about the project (dvc/repo/__init__.py, site_cache_dir)."""
+    import getpass
+    import hashlib
+
     base = os.environ.get("DVC_SITE_CACHE_DIR") or value(dvc_root, "core", "site_cache_dir")
     root = str(dvc_root)
     try:

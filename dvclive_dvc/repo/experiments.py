@@ -9,7 +9,6 @@ import random
 import re
 import secrets
 import socket
-import stat
 import time
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 from ..errors import RepositoryError, SaveError
 from ..notices import logger
 from . import belongings, trees
-from .git import Git, common_dir, packed_ref
+from .git import Git, common_dir, link_new_file, make_folder, packed_ref
 from .record import reference
 from .snapshot import Blobs, Status
 
@@ -185,8 +184,8 @@ def _tree(
     for name, data in overrides.items():
         path = os.fsencode(name)
         old = changes.get(path) or trees.find(git.repo, tracked.base, path)
-        changes[path] = (old[0] if old else trees.FILE, git.repo.create_blob(data).raw)
-    return trees.changed(git.repo, tracked.base, changes)
+        changes[path] = (old[0] if old else trees.FILE, git.write("blob", data))
+    return trees.changed(git, tracked.base, changes)
 
 
 def _sources(
@@ -246,26 +245,25 @@ def _within(path: bytes, folder: bytes) -> bool:
 
 
 def _commit(git: Git, record: Record, outcome: Outcome, tree: bytes) -> str:
-    import pygit2
-
-    commit = git.repo.create_commit(
-        None,
-        _identity(git.repo, "author"),
-        _identity(git.repo, "committer"),
+    lines = (
+        f"tree {tree.hex()}",
+        f"parent {record.baseline}",
+        f"author {_identity(git.repo, 'author')}",
+        f"committer {_identity(git.repo, 'committer')}",
+        "",
         message(record, outcome, tree.hex()),
-        pygit2.Oid(raw=tree),
-        [pygit2.Oid(hex=record.baseline)],
     )
+    commit = git.write("commit", "\n".join(lines).encode("utf-8", "replace")).hex()
     name = record.name
     for number in range(2, 10_000):
-        if _create_reference(git.common_dir, reference(record.baseline, name), str(commit)):
+        if _create_reference(git.common_dir, reference(record.baseline, name), commit):
             if name != record.name:
                 logger.warning(
                     "The name '%s' was taken while the run was going; the experiment is '%s'.",
                     record.name,
                     name,
                 )
-            return str(commit)
+            return commit
         name = f"{record.name}-{number}"
     raise SaveError(f"No free name like '{record.name}' was found.")
 
@@ -295,12 +293,11 @@ def _one_line(text: str) -> str:
     return " ".join(text.encode("utf-8", "replace").decode().split())
 
 
-def _identity(repo: pygit2.Repository, role: str) -> pygit2.Signature:
-    """Who commits, as Git finds it (ident.c): variables, configuration, then the system.
+def _identity(repo: pygit2.Repository, role: str) -> str:
+    """Who commits and when, as Git finds it (ident.c): variables, configuration, the system.
 
     Git refuses where it would have to guess; a run is not lost for that, so the guess is taken.
     """
-    import pygit2
 
     def first(*keys: str) -> str | None:
         for key in keys:
@@ -317,7 +314,9 @@ def _identity(repo: pygit2.Repository, role: str) -> pygit2.Signature:
     name = first(f"{upper}_NAME", f"{role}.name", "user.name") or _system_name()
     email = first(f"{upper}_EMAIL", f"{role}.email", "user.email", "EMAIL")
     when, offset = _moment(os.environ.get(f"{upper}_DATE"))
-    return pygit2.Signature(name, email or _system_email(), when, offset)
+    hours, minutes = divmod(abs(offset), 60)
+    zone = f"{'-' if offset < 0 else '+'}{hours:02}{minutes:02}"
+    return f"{name} <{email or _system_email()}> {when} {zone}"
 
 
 def _system_name() -> str:
@@ -370,8 +369,9 @@ def _create_reference(common: Path, name: str, commit: str) -> bool:
         return False
     for _ in range(100):
         try:
-            _make_folder(path.parent)
-            _link_new_file(path, f"{commit}\n".encode("ascii"))
+            make_folder(path.parent)
+            if not link_new_file(path, f"{commit}\n".encode("ascii")):
+                _create_by_lock(path, f"{commit}\n".encode("ascii"))
         except FileExistsError:
             return False
         except FileNotFoundError:
@@ -384,42 +384,15 @@ def _create_reference(common: Path, name: str, commit: str) -> bool:
     raise FileNotFoundError(f"The folder of {path} vanishes as soon as it is made.")
 
 
-def _make_folder(folder: Path) -> None:
-    """Makes a folder of references that whoever may write to the one above may write to.
-
-    In a repository shared by a group (`core.sharedRepository`) the umask must not decide that.
-    """
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir()
-        with contextlib.suppress(OSError):
-            folder.chmod(stat.S_IMODE(folder.parent.stat().st_mode))
-
-
-def _link_new_file(path: Path, data: bytes) -> None:
+def _create_by_lock(path: Path, data: bytes) -> None:
+    """As Git itself does it, where the file system has no nameless files."""
+    lock = path.with_name(path.name + ".lock")
+    fd = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
-        fd = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o666)
-    except (OSError, AttributeError):
-        # No nameless files on this file system: as Git does it, by a lock beside it.
-        lock = path.with_name(path.name + ".lock")
-        fd = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-        try:
-            with open(fd, "wb") as file:  # noqa: PTH123 - a descriptor
-                file.write(data)
-            if os.path.lexists(path):
-                raise FileExistsError(path) from None
-            lock.replace(path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                lock.unlink()
-        return
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.write(fd, data)
-        # With a folder's descriptor Python calls linkat(2), which can follow the link in /proc.
-        os.link(f"/proc/self/fd/{fd}", path.name, dst_dir_fd=folder, follow_symlinks=True)
+        with open(fd, "wb") as file:  # noqa: PTH123 - a descriptor
+            file.write(data)
+        if os.path.lexists(path):
+            raise FileExistsError(path)
+        lock.replace(path)
     finally:
-        os.close(fd)
-        os.close(folder)
+        lock.unlink(missing_ok=True)

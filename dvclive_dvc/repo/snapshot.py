@@ -213,7 +213,7 @@ class Blobs:
         return self._done
 
     def _blob(self, data: bytes) -> bytes:
-        return self._git.repo.create_blob(data).raw
+        return self._git.write("blob", data)
 
     def _mode(self, mode: int, before: trees.Entry | None) -> int:
         if before and before[0] == trees.LINK:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     import pygit2
 
+    from .git import Git
+
 # Modes as Git writes them in a tree.
 FILE, EXECUTABLE, LINK, FOLDER, SUBMODULE = 0o100644, 0o100755, 0o120000, 0o040000, 0o160000
 
@@ -46,21 +48,17 @@ def of_commit(repo: pygit2.Repository, commit: str) -> bytes:
     return repo[commit].peel(pygit2.Commit).tree_id.raw
 
 
-def changed(
-    repo: pygit2.Repository, base: bytes | None, changes: Mapping[bytes, Entry | None]
-) -> bytes:
+def changed(git: Git, base: bytes | None, changes: Mapping[bytes, Entry | None]) -> bytes:
     """Writes the tree that is `base` with `changes` made; returns its raw hash.
 
     Paths are POSIX, relative to the tree. Only the folders on the way to a change are read and
     written, so the cost does not follow the repository's size. A folder left empty vanishes.
     """
-    return _folder(repo, base, changes) or _write(repo, {})
+    return _folder(git, base, changes) or _write(git, {})
 
 
-def _folder(
-    repo: pygit2.Repository, base: bytes | None, changes: Mapping[bytes, Entry | None]
-) -> bytes | None:
-    entries = read(repo, base) if base else {}
+def _folder(git: Git, base: bytes | None, changes: Mapping[bytes, Entry | None]) -> bytes | None:
+    entries = read(git.repo, base) if base else {}
     below: dict[bytes, dict[bytes, Entry | None]] = {}
     for path, entry in changes.items():
         name, slash, rest = path.partition(b"/")
@@ -73,21 +71,19 @@ def _folder(
             entries.pop(name, None)
     for name, inner in below.items():
         old = entries.get(name)
-        tree = _folder(repo, old[1] if old and old[0] == FOLDER else None, inner)
+        tree = _folder(git, old[1] if old and old[0] == FOLDER else None, inner)
         if tree is not None:
             entries[name] = (FOLDER, tree)
         elif old and old[0] == FOLDER:
             del entries[name]
-    return _write(repo, entries) if entries else None
+    return _write(git, entries) if entries else None
 
 
-def _write(repo: pygit2.Repository, entries: Mapping[bytes, Entry]) -> bytes:
-    import pygit2
-
+def _write(git: Git, entries: Mapping[bytes, Entry]) -> bytes:
     # Git sorts a folder as if its name ended in a slash (tree.c, base_name_compare).
     ordered = sorted(
         (name + b"/" if mode == FOLDER else name, b"%o %s\0%s" % (mode, name, sha))
         for name, (mode, sha) in entries.items()
     )
     data = b"".join(line for _, line in ordered)
-    return repo.odb.write(pygit2.enums.ObjectType.TREE, data).raw
+    return git.write("tree", data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import random
@@ -10,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import dvc.api
@@ -477,6 +479,42 @@ def test_threads_of_one_process_save_at_once(repos):
     assert len(repo.experiments()) == 8
 
 
+def test_a_process_killed_while_it_saves_leaves_no_half_file(repos):
+    from situations import PROJECT
+
+    repo = repos.make("git_and_dvc")
+    source = WORKER.format(tests=str(PROJECT / "tests"), rounds=1000).replace(
+        "    sys.stdin.readline()\n", ""
+    )
+    before = repo.state("dvclive")
+    for delay in (0.0, 0.013, 0.031):
+        process = subprocess.Popen(
+            [os.sys.executable, "-c", source, "dvclive", f"after-{delay}-{{}}"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        process.stdout.readline()
+        time.sleep(delay)
+        process.kill()
+        process.communicate()
+    half = [path for path in (repo.root / ".git").rglob("*") if "tmp" in path.name]
+    assert not half, "a kill must not leave temporary files"
+    assert repo.state("dvclive") == before
+    assert repo.git("fsck", "--strict", "--no-dangling") == ""
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+def test_one_of_two_gets_a_name_on_every_file_system(repos, monkeypatch, nameless):
+    if not nameless:
+        monkeypatch.delattr(os, "O_TMPFILE")
+    repo = repos.make("git_and_dvc")
+    saved(repo, id="one")
+    saved(repo, id="two")
+    assert sorted(repo.experiments()) == ["first-run", "first-run-2"]
+    assert len(set(repo.experiments().values())) == 2
+    assert not list((repo.root / ".git").rglob("*.lock"))
+
+
 def test_git_and_dvc_may_work_beside_it(repos):
     repo = repos.make("git_and_dvc")
     stop = threading.Event()
@@ -501,7 +539,10 @@ def test_git_and_dvc_may_work_beside_it(repos):
     beside = threading.Thread(target=work)
     beside.start()
     try:
-        commits = {experiments.save(record, Outcome()) for _ in range(15)}
+        commits = {
+            experiments.save(dataclasses.replace(record, id=f"run {number}"), Outcome())
+            for number in range(15)
+        }
         with Repo(str(repo.root)) as project:
             project.experiments.ls()
     finally:
