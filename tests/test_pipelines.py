@@ -485,3 +485,23 @@ def test_exp_run_and_a_plain_run_side_by_side_are_both_whole(repos, tmp_path, mo
         assert repo.git("rev-parse", f"{commit}^") == head
     assert repo.git("symbolic-ref", "HEAD") == "refs/heads/main"
     assert list(signals.glob("DVCLIVE*")) == []
+
+
+# -- in an environment that is left over ------------------------------------------------------
+
+
+def test_a_run_in_a_stale_environment_is_saved_and_says_what_is_stale(repos, tmp_path):
+    repo = repos.make("spec_pipeline")
+    stale = {
+        "DVC_ROOT": str(tmp_path),
+        "DVC_STAGE": "train",
+        "DVC_EXP_BASELINE_REV": "0" * 40,
+        "DVC_EXP_NAME": "theirs",
+    }
+    Path("dvc.yaml").unlink()
+    done = run(sys.executable, "my_code_file.py", cwd=repo.root, env=stale)
+    [warning] = warnings(done)
+    assert "left over" in warning
+    assert "unset DVC_ROOT" in warning
+    [name] = repo.experiments()
+    assert name != "theirs"

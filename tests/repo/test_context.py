@@ -11,6 +11,7 @@ import pytest
 from situations import dvc, git, python
 
 from dvclive_dvc.backend import Mode
+from dvclive_dvc.repo import backend
 from dvclive_dvc.repo.context import detect
 
 HASH = "0123456789abcdef0123456789abcdef01234567"
@@ -186,6 +187,13 @@ def test_a_stale_root_outside_git_is_said_too(repos, tmp_path):
     found = detect(tmp_path, {"DVC_ROOT": str(another.root), "DVC_STAGE": "train"})
     assert found.mode is Mode.NO_REPO
     assert "DVC_ROOT" in one_note(found)
+
+
+def test_a_run_outside_git_tells_of_a_stale_root_as_well(repos, tmp_path):
+    another = repos.make("pipeline", at="another")
+    why = backend.find(tmp_path, {"DVC_ROOT": str(another.root)})
+    assert "DVC_ROOT" in why
+    assert "No Git repository" in why
 
 
 def test_a_root_above_another_repository_is_not_its_pipeline(repos):
