@@ -144,6 +144,11 @@ class Live:
         """Ends the unfinished run of this thread in the same folder: notebooks run cells again."""
         former = Live._by_root.get(self._layout.root)
         if former is not None and not self._muted and former._outcome is None:  # noqa: SLF001 - its own class
+            if former._muted:  # noqa: SLF001 - its own class
+                raise RunInProgressError(
+                    f"The process this one (pid {os.getpid()}) was forked from is logging to "
+                    f"'{self.dir}'. Give the run its own folder: Live(dir='{self.dir}-2')."
+                )
             if former._thread != self._thread and former._thread in _live_threads():  # noqa: SLF001 - its own class
                 raise RunInProgressError(
                     f"Another thread of this process (pid {os.getpid()}) is logging to "

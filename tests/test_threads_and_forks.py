@@ -254,6 +254,20 @@ def test_a_forked_child_may_have_a_run_of_its_own(live):
     assert rows("m")[1:] == [["0", "1"], ["0", "2"]]
 
 
+@needs_fork
+def test_a_forked_child_may_not_run_in_its_parents_folder(live):
+    live.log_metric("m", 1)
+    live.next_step()
+    before = tree()
+
+    def child():
+        with pytest.raises(RunInProgressError, match="forked from"):
+            Live(report=None, backend=RecordingBackend())
+
+    in_child(child)
+    assert tree() == before, "the child cleared its parent's files"
+
+
 def _log_in_worker(live) -> None:
     live.log_metric("m", 99)
     live.end()
