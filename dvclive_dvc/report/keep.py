@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from .. import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+_OUT_OF_USE = 60 * 24 * 3600
 
 
 def folder() -> Path:
@@ -44,8 +47,8 @@ def kept(name: str, made_from: Sequence[Path], make: Callable[[], bytes]) -> byt
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         files.replace(path, data)
-        # Those of former versions are of no more use.
+        # Another environment's may be of other versions, so only what is long out of use goes.
         for old in path.parent.glob(f"{stem}-*.{ending}"):
-            if old != path:
+            if old != path and time.time() - old.stat().st_mtime > _OUT_OF_USE:
                 old.unlink()
     return data

@@ -236,3 +236,22 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(layout, tmp_path, monke
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DVCLIVE_DVC_CACHE", str(tmp_path / "file" / "cache"))
     assert keep.kept("x.txt", (tmp_path / "file",), lambda: b"made") == b"made"
+
+
+def test_the_cache_keeps_what_other_environments_made_and_drops_what_is_old(tmp_path, monkeypatch):
+    import os
+
+    from dvclive_dvc.report import keep
+
+    monkeypatch.setenv("DVCLIVE_DVC_CACHE", str(tmp_path / "cache"))
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_text("1")
+    two.write_text("22")
+    keep.kept("x.txt", (one,), lambda: b"one")
+    keep.kept("x.txt", (two,), lambda: b"two")
+    assert keep.kept("x.txt", (one,), lambda: b"again") == b"one"
+    for path in (tmp_path / "cache").iterdir():
+        os.utime(path, (0, 0))
+    one.write_text("333")
+    assert keep.kept("x.txt", (one,), lambda: b"new") == b"new"
+    assert len(list((tmp_path / "cache").iterdir())) == 1
