@@ -57,6 +57,16 @@ class Stored:
     status: os.stat_result | None
 
 
+def sweep(root: str) -> None:
+    """Removes half-written objects of processes that are dead from a cache."""
+    with contextlib.suppress(OSError), os.scandir(root) as entries:
+        for entry in entries:
+            match = _TEMP.fullmatch(entry.name)
+            if match and not files.process_alive(int(match["pid"])):
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)
+
+
 class Objects:
     """The objects of DVC's local cache (`odb`, dvc_data's LocalHashFileDB)."""
 
@@ -123,16 +133,21 @@ class Objects:
         """Makes `data`, whose hash is `md5`, an object, unless it is one already."""
         if self.has(md5, len(data)):
             return
-        folder = f"{self.root}{os.sep}{md5[:2]}"
-        temp = f"{folder}{os.sep}.{self._unique()}.dvclive-tmp"
-        fd = self._create(folder, temp)
+        # In the root, not in the object's folder: there `sweep` finds what a kill left.
+        temp = f"{self.root}{os.sep}.{self._unique()}.dvclive-tmp"
+        fd = self._create(self.root, temp)
         try:
             try:
                 _write(fd, data)
                 self._protect(fd)
             finally:
                 os.close(fd)
-            os.replace(temp, self.path(md5))
+            path = self.path(md5)
+            try:
+                os.replace(temp, path)
+            except FileNotFoundError:
+                self._make(os.path.dirname(path))
+                os.replace(temp, path)
         except BaseException:
             # Also a KeyboardInterrupt must not leave half an object.
             _remove(temp)
@@ -161,12 +176,7 @@ class Objects:
 
     def sweep(self) -> None:
         """Removes half-written objects of processes that are dead; O(1) in the cache's size."""
-        with contextlib.suppress(OSError), os.scandir(self.root) as entries:
-            for entry in entries:
-                match = _TEMP.fullmatch(entry.name)
-                if match and not files.process_alive(int(match["pid"])):
-                    with contextlib.suppress(OSError):
-                        os.unlink(entry.path)
+        sweep(self.root)
 
     # -- the ways in ---------------------------------------------------------------------------
 

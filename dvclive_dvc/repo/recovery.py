@@ -9,7 +9,7 @@ from .. import files
 from ..backend import Outcome, Status
 from ..errors import RepositoryError
 from ..notices import logger
-from . import catchup, journal, saving
+from . import catchup, dvcconfig, journal, objects, saving
 from .git import Git
 from .record import reference
 
@@ -78,12 +78,19 @@ def recover(
         return []
     with journal.held(dvc_root):
         found = look(dvc_root)  # what another has recovered meanwhile is gone
-        files.sweep(journal.folder(dvc_root))
+        _sweep(dvc_root)
         return [
             _recover(entry)
             for entry in (*found.dead, *(found.elsewhere if other_hosts else ()))
             if names is None or entry.record.name in names
         ]
+
+
+def _sweep(dvc_root: Path) -> None:
+    """Removes what dead processes left half-written outside of their runs' folders."""
+    files.sweep(journal.folder(dvc_root))
+    cache = dvcconfig.value(dvc_root, "cache", "dir") or "cache"
+    objects.sweep(str(dvc_root / ".dvc" / cache / "files" / "md5"))
 
 
 def _recover(entry: Entry) -> Recovered:
