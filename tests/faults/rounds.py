@@ -324,7 +324,7 @@ def some(made: list[str], *wanted: str) -> list[int]:
         if (not wanted or any(word in call for word in wanted))
         and made[max(0, number - 4) : number] != [call] * 4
     ]
-    size = min(len(points), max(8, ROUNDS // 6))
+    size = min(len(points), max(5, ROUNDS // 6))
     return [points[number * len(points) // size] for number in range(size)]
 
 
