@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +54,8 @@ class Settings:
         """The layout, in a temporary folder where the working directory is not to be touched."""
         if not self.test:
             return layout
+        import tempfile  # half of what importing this module would cost, and for tests alone
+
         root = Path(os.path.realpath(tempfile.mkdtemp(prefix="dvclive-")))
         return dataclasses.replace(
             layout,

@@ -7,17 +7,15 @@ are quoted, floats have a dot and a signed exponent.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import datetime as dt
-import decimal
 import enum
 import json
 import math
 import os
 import re
+import sys
 import types
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +32,6 @@ _ALLOWED = (
 # DVC's own flattening of params recurses, so deeper ones could not be shown.
 _MAX_DEPTH = 100
 _TIMES = (dt.date, dt.time)
-_AS_TEXT = (dt.timedelta, uuid.UUID)
-_NAMESPACES = (argparse.Namespace, types.SimpleNamespace)
 
 
 def converted(name: str, value: Any) -> Any:
@@ -87,6 +83,12 @@ def _dotted(table: Mapping[Any, Any]) -> list[str]:
         else:
             names.append(str(key))
     return names
+
+
+def _is(value: Any, module: str, name: str) -> bool:
+    """Whether the value is of a class whose module need not be imported to know that it is not."""
+    loaded = sys.modules.get(module)
+    return loaded is not None and isinstance(value, getattr(loaded, name))
 
 
 def _refused(name: str, why: str) -> InvalidParameterTypeError:
@@ -146,8 +148,8 @@ def _fields(name: str, value: Any) -> Mapping[Any, Any] | None:
             raise _refused(name, f"cannot be read: {error}") from error
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    if isinstance(value, _NAMESPACES):
-        return vars(value)
+    if isinstance(value, types.SimpleNamespace) or _is(value, "argparse", "Namespace"):
+        return dict(vars(value))
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return dict(value._asdict())
     dump = getattr(value, "model_dump", None)  # pydantic's models
@@ -194,9 +196,9 @@ def _unwrapped(name: str, value: Any) -> Any:  # noqa: PLR0911 - one line a kind
         return os.fspath(value)
     if isinstance(value, _TIMES):
         return value.isoformat()  # DVC's --json output fails on a date
-    if isinstance(value, _AS_TEXT):
+    if isinstance(value, dt.timedelta) or _is(value, "uuid", "UUID"):
         return str(value)
-    if isinstance(value, decimal.Decimal):
+    if _is(value, "decimal", "Decimal"):
         return float(value)
     # NumPy, torch and jax, scalars and arrays alike, without importing any of them.
     tolist = getattr(value, "tolist", None)
