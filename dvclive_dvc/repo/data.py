@@ -137,7 +137,7 @@ def outputs_of(record: Record) -> Iterator[Output]:
     git = Git(record.git_root, record.git)
     inside = os.path.relpath(record.dvc_root, record.git_root)
     prefix = "" if inside == "." else inside + "/"
-    names = named_like(git, f"{prefix}*.dvc", f"{prefix}*dvc.lock")
+    names = named_like(git, prefix, ".dvc", "dvc.lock")
     own = (os.path.relpath(path, record.git_root) for path in record.pointers)
     foreign: dict[str, bool] = {}
     for name in dict.fromkeys((*names, *(one for one in own if one.endswith(".dvc")))):

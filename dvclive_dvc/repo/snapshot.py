@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import stat
 import tempfile
@@ -17,7 +16,7 @@ from .git import Git, answer
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import pygit2
 
@@ -34,6 +33,8 @@ _STATUS = (
 _CONVERTED = (b"filter", b"working-tree-encoding")
 # gitformat-index(5), the extended flags.
 _SKIP_WORKTREE = 0x4000
+_INDEX_HEADER = 12
+_INDEX_MODES = (trees.FILE, trees.EXECUTABLE, trees.LINK, trees.SUBMODULE)
 # Git streams a large file; reading it in here would hold all of it in memory.
 _LARGE = 32 * 2**20
 
@@ -344,16 +345,66 @@ def _setting(config: pygit2.Config, name: str) -> str:
     return (config[name] or "") if name in config else ""
 
 
-def named_like(git: Git, *patterns: str) -> list[str]:
-    """The tracked files that match a pattern (`*.dvc`, at any depth), relative to the top."""
+def named_like(git: Git, prefix: str, *endings: str) -> list[str]:
+    """The tracked files below `prefix` ("" or "a/folder/") with one of the endings.
+
+    Read from the index's bytes where they stand there in full, which takes a tenth of asking
+    `git`, and an experiment is saved by many who have no such file at all.
+    """
+    try:
+        data = git.index_file.read_bytes()
+    except OSError:
+        data = b""
+    start = os.fsencode(prefix)
+    if _is_plain(data):
+        found = (name for one in endings for name in _names_ending(data, os.fsencode(one)))
+        return sorted({os.fsdecode(name) for name in found if name.startswith(start)})
     if git.program is not None:
+        patterns = [f"{prefix}*{one}" for one in endings]
         try:
             listing = git.ask("ls-files", "-z", "--cached", "--", *patterns)
             return sorted({os.fsdecode(name) for name in listing.split(b"\0") if name})
         except RepositoryError as error:
             logger.debug("`git ls-files` failed, libgit2 is asked: %s", error)
     names = (entry.path for entry in git.repo.index)
-    return [name for name in names if any(fnmatch.fnmatch(name, one) for one in patterns)]
+    return [name for name in names if name.startswith(prefix) and name.endswith(endings)]
+
+
+def _is_plain(index: bytes) -> bool:
+    """Whether every tracked path stands in the index in full.
+
+    One of version 4 shortens paths; a split one ("link") or a sparse one ("sdir") lacks some.
+    """
+    return index[7:8] in (b"\2", b"\3") and b"link\0" not in index and b"sdir\0" not in index
+
+
+def _names_ending(index: bytes, ending: bytes) -> Iterator[bytes]:
+    end = index.find(ending + b"\0")
+    while end >= 0:
+        end += len(ending)
+        name = _name_before(index, end)
+        if name is not None:
+            yield name
+        end = index.find(ending + b"\0", end)
+
+
+def _name_before(index: bytes, end: int) -> bytes | None:
+    """The name of the entry that ends at `end`; None where what ends there is no name."""
+    # gitformat-index(5): 40 bytes of facts, the hash, the flags with the name's length, the
+    # name; entries begin at multiples of eight after the header's twelve bytes.
+    for size in range(1, min(end, 0xFFF)):
+        for extended in (0, 2):
+            entry = end - size - 62 - extended
+            flags = int.from_bytes(index[entry + 60 : entry + 62], "big")
+            if (
+                entry >= _INDEX_HEADER
+                and flags & 0xFFF == size
+                and bool(flags & 0x4000) == bool(extended)
+                and (entry - _INDEX_HEADER) % 8 == 0
+                and int.from_bytes(index[entry + 24 : entry + 28], "big") in _INDEX_MODES
+            ):
+                return index[end - size : end]
+    return None
 
 
 def is_in_index(git: Git, path: bytes) -> bool:
@@ -368,7 +419,7 @@ def is_in_index(git: Git, path: bytes) -> bool:
         return False
     if _entry_flags(data, path) is not None:
         return True
-    if data[7:8] in (b"\2", b"\3") and b"link" not in data and b"sdir" not in data:
+    if _is_plain(data):
         return False
     try:
         listing = git.ask("ls-files", "-z", "--", ":(top,literal)" + os.fsdecode(path))

@@ -205,3 +205,29 @@ def test_git_is_not_needed_to_look(repos, monkeypatch):
     repo = repos.make("git_and_dvc")
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a program was started"))
     assert git.locate(repo.cwd, os.environ).root == repo.root
+
+
+@pytest.mark.parametrize(
+    "shape", ["git_and_dvc", "index_version_4", "split_index", "sparse_index", "sparse_checkout"]
+)
+def test_pointers_are_listed_as_git_lists_them(repos, shape):
+    repo = repos.make(shape)
+    long = "deep/" * 30
+    for name in (
+        "a.dvc",
+        "src/b.dvc",
+        "src/dvc.lock",
+        f"{long}c.dvc",
+        "dvc.lock",
+        "x.dvc.txt",
+        "é.dvc",
+    ):
+        repo.write(name, "outs: []\n")
+    repo.git("add", "--sparse", ".")
+    repo.write("meant.dvc", "outs: []\n")
+    repo.git("add", "-N", "meant.dvc")
+    repo.write("untracked.dvc", "outs: []\n")
+    for prefix in ("", "src/"):
+        asked = repo.git("ls-files", "-z", "--", f"{prefix}*.dvc", f"{prefix}*dvc.lock").split("\0")
+        found = snapshot.named_like(git.Git(repo.root), prefix, ".dvc", "dvc.lock")
+        assert found == sorted(asked[:-1])
