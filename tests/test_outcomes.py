@@ -1,0 +1,155 @@
+"""However a run ends, it is saved and says how; the process ends as it would have without it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+from situations import Situation, python
+
+RUN = """
+import os, signal, sys, threading, time
+from dvclive_dvc import Live
+live = Live(exp_name="run")
+live.log_metric("loss", 0.5)
+live.next_step()
+"""
+WITHIN = """
+import os, signal, sys, threading, time
+from dvclive_dvc import Live
+with Live(exp_name="run") as live:
+    live.log_metric("loss", 0.5)
+    live.next_step()
+    """
+COMPLETED = {"Status": "completed"}
+FAILED = {"Status": "failed", "Exception": "builtins.ValueError"}
+SECRET = "raise ValueError('token=hunter2')"
+
+
+def killed_by(name: str) -> str:
+    return f"os.kill(os.getpid(), signal.{name})"
+
+
+def trailers(repo: Situation) -> dict[str, str]:
+    """What the one experiment says of its end."""
+    (commit,) = repo.experiments().values()
+    text = repo.git("show", "-s", "--format=%B", commit)
+    lines = [line.split(": ", 1) for line in text.splitlines() if line.startswith("Dvclive-")]
+    said = {key.removeprefix("Dvclive-"): value for key, value in lines}
+    return {key: said[key] for key in said if key not in {"Run", "Script", "Raised-At"}}
+
+
+@pytest.mark.parametrize(
+    ("source", "exit_code", "said"),
+    [
+        (WITHIN + "pass", 0, COMPLETED),
+        (RUN + "live.end()", 0, COMPLETED),
+        (RUN, 0, COMPLETED),
+        (RUN + "sys.exit(0)", 0, COMPLETED),
+        (WITHIN + SECRET, 1, FAILED),
+        (RUN + SECRET, 1, FAILED),
+        (WITHIN + "sys.exit(3)", 3, {"Status": "failed", "Exit-Code": "3"}),
+        (RUN + "sys.exit(3)", 3, {"Status": "failed", "Exit-Code": "3"}),
+        (WITHIN + killed_by("SIGINT"), -2, {"Status": "interrupted", "Signal": "SIGINT"}),
+        (RUN + killed_by("SIGINT"), -2, {"Status": "interrupted", "Signal": "SIGINT"}),
+        (WITHIN + killed_by("SIGTERM"), -15, {"Status": "interrupted", "Signal": "SIGTERM"}),
+        (RUN + killed_by("SIGHUP"), -1, {"Status": "interrupted", "Signal": "SIGHUP"}),
+    ],
+)
+def test_a_run_is_saved_with_how_it_ended_and_the_process_ends_as_ever(
+    repos, source, exit_code, said
+):
+    repo = repos.make("git_and_dvc")
+    before = repo.state("dvclive")
+    done = python(source, check=False)
+    assert done.returncode == exit_code, done.stderr
+    assert trailers(repo) == said
+    assert repo.state("dvclive") == before
+    (commit,) = repo.experiments().values()
+    assert "hunter2" not in repo.git("show", "--format=%B", commit), "no exception's words leave"
+    report = repo.git("show", f"{commit}:dvclive/report.html")
+    assert said["Status"] in report
+
+
+def test_a_swallowed_ctrl_c_leaves_a_run_that_ends_well(repos):
+    repo = repos.make("git_and_dvc")
+    swallow = "\ntry:\n    os.kill(os.getpid(), 2); time.sleep(1)\nexcept KeyboardInterrupt:\n"
+    done = python(RUN + swallow + "    live.log_metric('loss', 0.25)", check=False)
+    assert done.returncode == 0, done.stderr
+    assert trailers(repo) == COMPLETED
+
+
+def test_a_signal_in_the_middle_of_saving_lets_the_saving_finish(repos):
+    repo = repos.make("git_and_dvc")
+    source = (
+        RUN
+        + """
+from dvclive_dvc.repo import experiments
+save = experiments.save
+def interrupted(*args):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.05)
+    return save(*args)
+experiments.save = interrupted
+live.end()
+print("never")
+"""
+    )
+    done = python(source, check=False)
+    assert done.returncode == -signal.SIGTERM
+    assert "never" not in done.stdout
+    assert trailers(repo) == COMPLETED
+
+
+def test_a_second_ctrl_c_during_saving_stops_at_once_and_the_run_comes_back(repos):
+    repo = repos.make("git_and_dvc")
+    before = repo.state("dvclive")
+    source = (
+        RUN
+        + """
+from dvclive_dvc.repo import experiments
+def slow(*args):
+    print("saving", flush=True)
+    time.sleep(30)
+experiments.save = slow
+print("training", flush=True)
+time.sleep(30)
+"""
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", source],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    with process:
+        for line in ("training\n", "saving\n"):
+            assert process.stdout.readline() == line
+            process.send_signal(signal.SIGINT)
+        process.wait(10)
+    assert process.returncode == -signal.SIGINT
+    assert repo.experiments() == {}
+    assert repo.state("dvclive") == before
+    assert python("import sys; from dvclive_dvc.cli import main; sys.exit(main(['recover']))")
+    assert trailers(repo) == {"Status": "interrupted", "Signal": "SIGINT"}
+
+
+@pytest.mark.parametrize("fork", ["os.fork()", "multiprocessing.get_context('fork').Process"])
+def test_a_forked_child_neither_ends_nor_saves_its_parents_run(repos, fork):
+    repo = repos.make("git_and_dvc")
+    if fork == "os.fork()":
+        child = "\nif os.fork() == 0:\n    live.log_metric('loss', 9); live.end(); sys.exit(4)\n"
+        child += "os.wait()\n"
+    else:
+        child = """
+import multiprocessing
+process = multiprocessing.get_context("fork").Process(target=sys.exit, args=(4,))
+process.start(); process.join()
+"""
+    done = python(RUN + child + "print(os.path.isdir('.git/refs/exps'))", check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "False\n", "the child saved the run"
+    assert trailers(repo) == COMPLETED
+    (commit,) = repo.experiments().values()
+    assert repo.git("show", f"{commit}:dvclive/plots/metrics/loss.tsv") == "step\tloss\n0\t0.5"
