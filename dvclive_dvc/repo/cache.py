@@ -146,6 +146,11 @@ class ArtifactCache:
             )
         self._check_name(place)
         self._check_dvcignore(place, dvc)
+        if os.path.lexists(place / ".dvc"):
+            raise ArtifactError(
+                f"Artifact '{path}' is a DVC repository of its own. Log the files of it that you "
+                "want, or use copy=True."
+            )
         objects = Path(dvc.objects.root)
         if objects.is_relative_to(place) or place.is_relative_to(objects):
             raise ArtifactError(f"Artifact '{path}' holds DVC's cache, or is inside it.")

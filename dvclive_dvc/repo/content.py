@@ -88,7 +88,6 @@ def cache(
 def open_dvc(root: Path) -> Dvc:
     """Opens the DVC repository at `root`. Raises RepositoryError where DVC cannot."""
     try:
-        from dvc.exceptions import DvcException
         from dvc.repo import Repo
         from dvc.scm import NoSCM
     except ImportError as error:
@@ -98,7 +97,7 @@ def open_dvc(root: Path) -> Dvc:
         repo = Repo(str(root), scm=NoSCM(str(root)))
         core = repo.config["core"]
         odb = repo.cache.local
-    except (DvcException, OSError) as error:
+    except Exception as error:  # a broken configuration or database raises any of dozens
         raise RepositoryError(
             f"DVC cannot open its repository at '{root}': {error}. `dvc doctor` tells more."
         ) from error

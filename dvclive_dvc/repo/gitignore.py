@@ -148,7 +148,7 @@ class GitView:
         except Exception as error:  # noqa: BLE001 - pygit2 raises several kinds of its own
             # Split and sparse indexes are what Git reads and libgit2 does not.
             logger.debug("libgit2 cannot read the index (%s); asking git", error)
-            return bool(self._git("ls-files", "--cached", "-z", "--", f":(literal){rel}"))
+            return bool(self._git("ls-files", "--cached", "-z", "--", rel))
 
     def ignores(self, path: Path, *, isdir: bool = False) -> bool:
         """Whether a rule keeps `path` out of Git."""
@@ -162,7 +162,7 @@ class GitView:
 
     def stage(self, paths: list[Path]) -> None:
         """Adds `paths` to Git's index; what `core.autostage` of DVC asks for."""
-        self._git("add", "--", *(f":(literal){self._relative(path)}" for path in paths))
+        self._git("add", "--", *map(self._relative, paths))
 
     def close(self) -> None:
         """Lets go of the repository."""
@@ -194,7 +194,7 @@ class GitView:
 
     def _git(self, *arguments: str) -> str:
         done = subprocess.run(
-            ["git", *arguments],
+            ["git", "--literal-pathspecs", *arguments],
             cwd=self._root,
             check=False,
             stdin=subprocess.DEVNULL,

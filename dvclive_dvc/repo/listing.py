@@ -162,8 +162,8 @@ def _scan_folder(
     *,
     default_rules: bool,
 ) -> None:
-    if default_rules and _is_repository(folder, prefix, here):
-        return
+    if default_rules and prefix and any(entry.name == ".dvc" for entry in here):
+        return  # a DVC repository of its own, which DVC leaves out
     append, is_regular = found.append, stat.S_ISREG
     for entry in here:
         name = entry.name
@@ -188,17 +188,6 @@ def _scan_folder(
         if status.st_nlink > 1:
             found.linked.append(len(found.names))
         append(prefix + name, status)
-
-
-def _is_repository(folder: str, prefix: str, here: list[os.DirEntry[str]]) -> bool:
-    """Whether it is a DVC repository of its own, which DVC leaves out of an artifact."""
-    found = any(entry.name == ".dvc" for entry in here)
-    if found and not prefix:
-        raise ArtifactError(
-            f"'{folder}' is a DVC repository of its own, so it cannot be an artifact here. Log "
-            "the files of it that you want."
-        )
-    return found
 
 
 def _is_special(entry: os.DirEntry[str], folder: str, *, default_rules: bool) -> bool:

@@ -49,13 +49,17 @@ _VALUES = ("md5", "size", "nfiles", "isexec", "hash")
 
 
 def fresh(name: str, content: Content) -> str:
-    """The pointer file for a path of this name that had none, byte for byte DVC's."""
+    """The pointer file for a path of this name that had none, byte for byte DVC's.
+
+    Raises ArtifactError for a name that is no text.
+    """
     if (
         len(name) > _MAX_PLAIN
         or not _PLAIN_NAME.fullmatch(name)
         or name.lower() in _YAML_WORDS
         or _LIKE_A_NUMBER.fullmatch(content.md5)
     ):
+        _check_is_text(name)
         return _dump({"outs": [{**_values(content), "path": name}]})
     lines = "".join(f"  {key}: {_scalar(value)}\n" for key, value in _values(content).items())
     return f"outs:\n- {lines[2:]}  path: {name}\n"
@@ -107,23 +111,24 @@ def _scalar(value: object) -> str:
     return f"'{text}'" if isinstance(value, str) and _LIKE_A_NUMBER.fullmatch(text) else text
 
 
+def _check_is_text(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise ArtifactError(
+            f"Artifact name {name!r} is not UTF-8, as what stands in a .dvc file has to be. "
+            "Rename it."
+        ) from error
+
+
 def _dump(document: Any) -> str:
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
 
     yaml = YAML()
     yaml.default_flow_style = False
     stream = io.StringIO()
-    try:
-        yaml.dump(document, stream)
-        text = stream.getvalue()
-        text.encode("utf-8")
-    except (YAMLError, UnicodeEncodeError) as error:
-        raise ArtifactError(
-            "The artifact's name cannot be written into a .dvc file, which is UTF-8 text. "
-            "Rename it, or log it with copy=True under another name."
-        ) from error
-    return text
+    yaml.dump(document, stream)
+    return stream.getvalue()
 
 
 def _parse(text: str, name: str) -> tuple[Any, Any]:

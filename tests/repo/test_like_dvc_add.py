@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, event, given, note, settings
 from hypothesis import strategies as st
 from situations import git
 
+from dvclive_dvc.errors import DvcLiveError
 from dvclive_dvc.repo.cache import ArtifactCache
 
 EXAMPLES = int(os.environ.get("DVCLIVE_TEST_EXAMPLES", "25"))
@@ -101,8 +102,8 @@ ignores = st.one_of(
     st.none(),
     st.sampled_from(
         [
-            b"", b"*.log\n", b"# a comment", b"*.tmp\r\n*.bak\r\n", b"/other\n\n", b"*.pt\n!model.pt\n",
-            b"data\n", "é\n".encode(), b"a\r\n",
+            b"", b"*.log\n", b"# a comment", b"*.tmp\r\n*.bak\r\n", b"/other\n\n",
+            b"*.pt\n!model.pt\n", b"data\n", "é\n".encode(), b"a\r\n",
         ]
     ),
 )  # fmt: skip
@@ -110,11 +111,15 @@ pointers = st.sampled_from(
     [
         None,
         "outs:\n- md5: d8acabbfd4ee51c95da5d7628c7ef74b\n  size: 3\n  hash: md5\n  path: NAME\n",
-        "# mine\nouts:\n- md5: d8acabbfd4ee51c95da5d7628c7ef74b\n  size: 3\n  hash: md5\n"
-        "  path: NAME\n  desc: what it is  # why\n  remote: store\n  push: false\n"
-        "meta:\n  k: [1, 2]\nfrozen: true\n",
-        "outs:\n- md5: d751713988987e9331980363e24189ce.dir\n  size: 0\n  nfiles: 0\n  hash: md5\n"
-        "  path: NAME\n  type: model\n  labels:\n  - x\ndesc: all of it\n",
+        (
+            "# mine\nouts:\n- md5: d8acabbfd4ee51c95da5d7628c7ef74b\n  size: 3\n  hash: md5\n"
+            "  path: NAME\n  desc: what it is  # why\n  remote: store\n  push: false\n"
+            "meta:\n  k: [1, 2]\nfrozen: true\n"
+        ),
+        (
+            "outs:\n- md5: d751713988987e9331980363e24189ce.dir\n  size: 0\n  nfiles: 0\n"
+            "  hash: md5\n  path: NAME\n  type: model\n  labels:\n  - x\ndesc: all of it\n"
+        ),
     ]
 )
 
@@ -217,7 +222,7 @@ class Built:
         ):
             status = path.lstat()
             is_link = path.is_symlink()
-            where = os.readlink(path).replace(str(self.root), "ROOT") if is_link else ""
+            where = str(path.readlink()).replace(str(self.root), "ROOT") if is_link else ""
             content = None if path.is_dir() else path.read_bytes()
             # `dvc add` writes a single file anew with the umask's mode; ours stays the user's file
             # with the user's mode. Whether it may be executed, or written to, is the same.
@@ -255,7 +260,7 @@ def dvc_add(built: Built) -> str | None:
     try:
         with contextlib.redirect_stderr(quiet), contextlib.redirect_stdout(quiet):
             opened.add(str(built.path), glob=False)
-    except Exception as error:  # any of DVC's dozens
+    except Exception as error:  # noqa: BLE001 - any of DVC's dozens
         return f"{type(error).__name__}: {error}"
     finally:
         os.chdir(before)
@@ -266,7 +271,7 @@ def dvc_add(built: Built) -> str | None:
 def add(built: Built, cache: ArtifactCache) -> str | None:
     try:
         cache.add(built.path)
-    except Exception as error:
+    except DvcLiveError as error:
         return f"{type(error).__name__}: {error}"
     return None
 
