@@ -52,6 +52,10 @@ def save_or_keep(record: Record, outcome: Outcome) -> str | None:
         )
         logger.debug("saving failed", exc_info=True)
         return None
+    except BaseException:
+        # A second Ctrl-C stops at once; the next run, or `recover`, saves this one as it ended.
+        journal.keep(record, outcome)
+        raise
 
 
 def cause_of(error: Exception, record: Record) -> str:
