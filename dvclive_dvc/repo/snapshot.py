@@ -356,7 +356,7 @@ def named_like(git: Git, prefix: str, *endings: str) -> list[str]:
     except OSError:
         data = b""
     start = os.fsencode(prefix)
-    if _is_plain(data):
+    if _is_plain(git, data):
         found = (name for one in endings for name in _names_ending(data, os.fsencode(one)))
         return sorted({os.fsdecode(name) for name in found if name.startswith(start)})
     if git.program is not None:
@@ -370,12 +370,17 @@ def named_like(git: Git, prefix: str, *endings: str) -> list[str]:
     return [name for name in names if name.startswith(prefix) and name.endswith(endings)]
 
 
-def _is_plain(index: bytes) -> bool:
+def _is_plain(git: Git, index: bytes) -> bool:
     """Whether every tracked path stands in the index in full.
 
-    One of version 4 shortens paths; a split one ("link") or a sparse one ("sdir") lacks some.
+    One of version 4 shortens paths; a split or a sparse one lacks some. The marks of those two
+    stand behind the entries, and to search for them would take as long as asking Git.
     """
-    return index[7:8] in (b"\2", b"\3") and b"link\0" not in index and b"sdir\0" not in index
+    if index[7:8] not in (b"\2", b"\3"):
+        return False
+    config = git.repo.config
+    sparse = "index.sparse" in config and config.get_bool("index.sparse")
+    return not sparse and not any(git.index_file.parent.glob("sharedindex.*"))
 
 
 def _names_ending(index: bytes, ending: bytes) -> Iterator[bytes]:
@@ -419,7 +424,7 @@ def is_in_index(git: Git, path: bytes) -> bool:
         return False
     if _entry_flags(data, path) is not None:
         return True
-    if _is_plain(data):
+    if _is_plain(git, data):
         return False
     try:
         listing = git.ask("ls-files", "-z", "--", ":(top,literal)" + os.fsdecode(path))
