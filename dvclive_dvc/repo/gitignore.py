@@ -148,7 +148,7 @@ class GitView:
         except Exception as error:  # noqa: BLE001 - pygit2 raises several kinds of its own
             # Split and sparse indexes are what Git reads and libgit2 does not.
             logger.debug("libgit2 cannot read the index (%s); asking git", error)
-            return bool(self._git("ls-files", "--cached", "-z", "--", rel))
+            return bool(self._git("ls-files", "--cached", "-z", "--", f":(literal){rel}"))
 
     def ignores(self, path: Path, *, isdir: bool = False) -> bool:
         """Whether a rule keeps `path` out of Git."""
@@ -157,12 +157,13 @@ class GitView:
 
     def rule_of(self, path: Path) -> str:
         """The rule that ignores `path`, as `file:line: rule`, for an error's text."""
-        told = self._git("check-ignore", "--no-index", "-v", "--", self._relative(path))
+        # A name that starts with a colon would be read as pathspec magic, which it cannot do.
+        told = self._git("check-ignore", "--no-index", "-v", "--", f"./{self._relative(path)}")
         return f"the rule {told.split(chr(9))[0]!r}" if told else "one of its ignore rules"
 
     def stage(self, paths: list[Path]) -> None:
         """Adds `paths` to Git's index; what `core.autostage` of DVC asks for."""
-        self._git("add", "--", *map(self._relative, paths))
+        self._git("add", "--", *(f":(literal){self._relative(path)}" for path in paths))
 
     def close(self) -> None:
         """Lets go of the repository."""
@@ -194,7 +195,7 @@ class GitView:
 
     def _git(self, *arguments: str) -> str:
         done = subprocess.run(
-            ["git", "--literal-pathspecs", *arguments],
+            ["git", *arguments],
             cwd=self._root,
             check=False,
             stdin=subprocess.DEVNULL,
