@@ -49,8 +49,11 @@ def printed_by(command):
 
 
 def without_chance(text):
-    """What differs from one time to the next made equal: hashes and places."""
+    """What differs from one time to the next made equal: hashes, places, the order of a set."""
     text = re.sub(r"\b[0-9a-f]{7,40}\b", "HASH", text)
+    text = re.sub(
+        r"(?m)(^\t.*\n)+", lambda m: "".join(sorted(m[0].splitlines(keepends=True))), text
+    )
     return text.replace(str(Path.cwd()), "/home/you/project")
 
 
