@@ -137,6 +137,16 @@ def test_the_root_of_a_repository_is_refused(repos):
     refused(".dvc/tmp", "keep for themselves")
 
 
+def test_a_repository_inside_dvcs_own_folder_is_one_like_any(repos):
+    # `dvc exp run --temp` makes them there.
+    made = repos.make("git_and_dvc")
+    inner = made.root / ".dvc" / "tmp" / "exps" / "standalone" / "tmpx"
+    inner.parent.mkdir(parents=True)
+    made.git("clone", "-q", str(made.root), str(inner))
+    live(inner / "dvclive").end()
+    assert (inner / "dvclive" / "metrics.json").exists()
+
+
 @pytest.mark.parametrize(
     "name",
     ["train.py", "a.ipynb", "__init__.py", "pyproject.toml", "Makefile", "main.C", "dvc.lock"],
