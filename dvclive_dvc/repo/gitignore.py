@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = ".gitignore"
+_PLAIN = re.compile(r"[\w./@+,=~ -]*[\w./@+,=~-]")
 
 
 def line_for(name: str) -> bytes:
@@ -153,13 +155,16 @@ class GitView:
     def ignores(self, path: Path, *, isdir: bool = False) -> bool:
         """Whether a rule keeps `path` out of Git."""
         rel = self._relative(path)
+        if not _PLAIN.fullmatch(rel):
+            # libgit2 reads some rules for odd names differently (it drops any white space at
+            # their end), and Git's own answer is the one that counts.
+            return bool(self._check_ignore(rel))
         return bool(self._repository().path_is_ignored(f"{rel}/" if isdir else rel))
 
     def rule_of(self, path: Path) -> str:
         """The rule that ignores `path`, as `file:line: rule`, for an error's text."""
-        # A name that starts with a colon would be read as pathspec magic, which it cannot do.
-        told = self._git("check-ignore", "--no-index", "-v", "--", f"./{self._relative(path)}")
-        return f"the rule {told.split(chr(9))[0]!r}" if told else "one of its ignore rules"
+        told = self._check_ignore(self._relative(path))
+        return f"the rule {told!r}" if told else "one of its ignore rules"
 
     def stage(self, paths: list[Path]) -> None:
         """Adds `paths` to Git's index; what `core.autostage` of DVC asks for."""
@@ -192,6 +197,13 @@ class GitView:
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix()
+
+    def _check_ignore(self, rel: str) -> str:
+        # A name that starts with a colon would be read as pathspec magic, which it cannot do. A
+        # rule that takes a path back is told as well, and ignores nothing.
+        told = self._git("check-ignore", "--no-index", "-v", "--", f"./{rel}")
+        rule = told.rpartition("\t")[0]
+        return "" if rule.split(":", 2)[-1].startswith("!") else rule
 
     def _git(self, *arguments: str) -> str:
         done = subprocess.run(
