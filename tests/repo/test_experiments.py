@@ -10,6 +10,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -442,7 +443,7 @@ def test_eight_processes_that_save_at_once_lose_none(repos, same):
     before = repo.state(*(f"run{i}" for i in range(8)))
     processes = [
         subprocess.Popen(
-            [os.sys.executable, "-c", source, f"run{i}", "{}" if same == "names" else f"p{i}-{{}}"],
+            [sys.executable, "-c", source, f"run{i}", "{}" if same == "names" else f"p{i}-{{}}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -489,7 +490,7 @@ def test_a_process_killed_while_it_saves_leaves_no_half_file(repos):
     before = repo.state("dvclive")
     for delay in (0.0, 0.013, 0.031):
         process = subprocess.Popen(
-            [os.sys.executable, "-c", source, "dvclive", f"after-{delay}-{{}}"],
+            [sys.executable, "-c", source, "dvclive", f"after-{delay}-{{}}"],
             stdout=subprocess.PIPE,
             text=True,
         )

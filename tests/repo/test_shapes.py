@@ -266,3 +266,27 @@ def test_dvc_finds_applies_and_keeps_the_experiment(repos, shape):
         project.experiments.apply("first-run")
     assert script.read_text().endswith("LR = 0.1\n")
     assert (record.dir / "metrics.json").exists()
+
+
+def test_a_filter_that_fails_costs_its_own_file_alone(repos, caplog):
+    repo = repos.make("clean_filter")
+    repo.git("config", "filter.large.clean", "false")
+    repo.write("weights.bin", "other weights")
+    repo.write("src/train.py", "EPOCHS = 4\n")
+    record = record_of(repo)
+    write_run(record.dir)
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        commit = experiments.save(record, Outcome())
+    assert repo.git("show", f"{commit}:weights.bin") == repo.git("show", "HEAD:weights.bin")
+    assert repo.git("show", f"{commit}:src/train.py") == "EPOCHS = 4"
+    assert "'weights.bin' could not be taken" in caplog.text
+
+
+def test_line_endings_that_safecrlf_would_refuse_do_not_cost_the_run(repos):
+    repo = repos.make("autocrlf")
+    repo.git("config", "core.safecrlf", "true")
+    (repo.root / "src" / "train.py").write_bytes(b"EPOCHS = 4\r\nLR = 1\n")
+    record = record_of(repo)
+    write_run(record.dir)
+    commit = experiments.save(record, Outcome())
+    assert repo.git("show", f"{commit}:src/train.py") == "EPOCHS = 4\nLR = 1"
