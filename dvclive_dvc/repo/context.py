@@ -197,10 +197,12 @@ def _mode(said: _Said, here: Path, place: Place | None) -> tuple[Mode, str | Non
         )
         return Mode.REPRO, None if said.stage is not None else note
     if place is None or _executing(place) != said.baseline:
-        return alone, (
+        # DVC_ROOT speaks for a stage, so no commit of our own; but the index is not touched for
+        # a commit that nobody is about to make.
+        return Mode.REPRO, (
             f"DVC_EXP_BASELINE_REV is '{said.baseline}', but no `dvc exp run` on that commit is "
-            f"going on in '{place.root if place else here}': the variable is left over. The run "
-            f"is taken for one outside of any pipeline; {said.unset} ends this message."
+            f"going on in '{place.root if place else here}': the run is taken for a stage of "
+            f"`dvc repro`. If no pipeline is running, {said.unset} to have it saved."
         )
     return Mode.EXP_RUN, None
 

@@ -230,7 +230,7 @@ def test_a_baseline_alone_is_said_where_it_is_not_head(repos):
 
 
 @pytest.mark.parametrize("left", ["nothing", "another baseline"])
-def test_an_experiment_that_is_over_is_said_and_the_run_saved_by_itself(repos, left):
+def test_an_experiment_that_is_over_is_said_and_the_run_taken_for_a_stage(repos, left):
     made = repos.make("pipeline")
     first = made.git("rev-parse", "HEAD")
     environ = executing(made)
@@ -239,7 +239,7 @@ def test_an_experiment_that_is_over_is_said_and_the_run_saved_by_itself(repos, l
         made.write("train.py", "pass\n")
         executing(made, made.commit())
     found = detect(environ=environ)
-    assert found.mode is Mode.STANDALONE
+    assert found.mode is Mode.REPRO
     assert first in one_note(found)
 
 
