@@ -161,7 +161,23 @@ class _Hooks:
         try:
             self._excepthook(kind, exc, traceback)
         finally:
-            self._end_all(outcome_of(exc.with_traceback(traceback)))
+            # At a prompt (`python -i`) an exception ends a line, not the program.
+            if not (sys.flags.interactive or hasattr(sys, "ps1")):
+                self._end_by(exc.with_traceback(traceback))
+
+    def _end_by(self, exc: BaseException) -> None:
+        try:
+            self._end_all(outcome_of(exc))
+        except KeyboardInterrupt:
+            # Ctrl-C while it saves: the process ends at once, with the exit code of the
+            # exception it shows; the journals bring the runs back.
+            for one in self._watches.copy():
+                one.cancel()
+        if isinstance(exc, KeyboardInterrupt):
+            # Python forgets that a Ctrl-C ends it when source is executed meanwhile, as many
+            # imports do (pythonrun.c, run_eval_code_obj); the exit code tells of it.
+            with contextlib.suppress(KeyboardInterrupt):
+                exec("raise KeyboardInterrupt")  # noqa: S102 - a constant
 
     def on_sys_exit(self, status: Any = None, /) -> Any:
         """`sys.exit`: nothing else in Python knows the exit code while the program still runs."""

@@ -205,6 +205,27 @@ raise ValueError
     assert [end["status"] for end in ends()] == ["failed"]
 
 
+def test_ctrl_c_keeps_its_exit_code_though_saving_executes_source():
+    done = ended("""
+import collections
+ending.watch(lambda outcome: (finish(outcome), collections.namedtuple("a", "b")))
+os.kill(os.getpid(), 2)
+""")
+    assert done.returncode == -signal.SIGINT
+    assert ends() == [{"status": "interrupted", "signal": "SIGINT"}]
+
+
+def test_a_mistake_at_the_prompt_ends_no_run():
+    done = subprocess.run(
+        [sys.executable, "-i", "-q", "-c", PRELUDE + WATCHED],
+        input="1 / 0\nprint('goes on', os.path.exists('ends'))\n",
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == "goes on False\n", done.stderr
+    assert "ZeroDivisionError" in done.stderr
+    assert ends() == [{"status": "completed"}]
+
+
 # -- signals ---------------------------------------------------------------------------------
 
 

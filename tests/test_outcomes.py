@@ -120,15 +120,14 @@ time.sleep(30)
     )
     process = subprocess.Popen(
         [sys.executable, "-c", source],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
-    with process:
-        for line in ("training\n", "saving\n"):
-            assert process.stdout.readline() == line
-            process.send_signal(signal.SIGINT)
-        process.wait(10)
-    assert process.returncode == -signal.SIGINT
+    for line in ("training\n", "saving\n"):
+        assert process.stdout.readline() == line
+        process.send_signal(signal.SIGINT)
+    _, complaint = process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGINT, complaint
     assert repo.experiments() == {}
     assert repo.state("dvclive") == before
     assert python("import sys; from dvclive_dvc.cli import main; sys.exit(main(['recover']))")
