@@ -25,7 +25,6 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"repo.saving", "repo.catchup"}),
     frozenset(
         {
-            "dvcyaml",
             "repo.autopush",
             "repo.cache",
             "repo.data",
@@ -40,6 +39,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     ),
     frozenset(
         {
+            "dvcyaml",
             "repo.belongings",
             "repo.content",
             "repo.dvcconfig",

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import dvcyaml
 from ..errors import RepositoryError, SaveError
 from ..notices import logger
 from . import belongings, trees
@@ -138,6 +139,7 @@ def save(
             tree = _tree(git, record, status, overrides or {}, covered)
         finally:
             status.stop()
+        tree = _without_other_runs(git, record, tree)
         if git.head != record.baseline:
             logger.warning(
                 "HEAD moved while the run was going; the experiment belongs to the commit it "
@@ -186,6 +188,55 @@ def _tree(
         old = changes.get(path) or trees.find(git.repo, tracked.base, path)
         changes[path] = (old[0] if old else trees.FILE, git.write("blob", data))
     return trees.changed(git, tracked.base, changes)
+
+
+def _without_other_runs(git: Git, record: Record, tree: bytes) -> bytes:
+    """The tree with a shared dvc.yaml freed of what other runs put into it meanwhile.
+
+    Their files are not in this experiment, so `dvc exp show` would have an error for each.
+    """
+    file = record.dvcyaml
+    if file is None or file.is_relative_to(record.dir) or not file.is_relative_to(record.git_root):
+        return tree
+    path = os.fsencode(file.relative_to(record.git_root))
+    entry = trees.find(git.repo, tree, path)
+    if entry is None:
+        return tree
+    before = trees.find(git.repo, trees.of_commit(git.repo, record.baseline), path)
+    try:
+        text = _text(git, entry)
+        committed = _text(git, before) if before else None
+        own = dvcyaml.without(text, committed, file=file, lost=_lost_in(git, record, tree))
+    except (RepositoryError, UnicodeDecodeError) as error:
+        logger.debug("'%s' enters the experiment as it is: %s", file, error)
+        return tree
+    if own == text:
+        return tree
+    blob = git.write("blob", own.encode())
+    return trees.changed(git, tree, {path: (entry[0], blob)})
+
+
+def _text(git: Git, entry: trees.Entry) -> str:
+    import pygit2
+
+    return git.repo[pygit2.Oid(raw=entry[1])].data.decode()  # type: ignore[attr-defined, no-any-return]
+
+
+def _lost_in(git: Git, record: Record, tree: bytes) -> Callable[[Path], bool]:
+    """Whether a path is on disk, and neither in the tree nor DVC's to keep."""
+
+    def lost(place: Path) -> bool:
+        if not place.is_relative_to(record.git_root):
+            return False
+        name = os.fsencode(place.relative_to(record.git_root))
+        if trees.find(git.repo, tree, name):
+            return False
+        if os.path.lexists(f"{place}.dvc"):
+            return trees.find(git.repo, tree, name + b".dvc") is None
+        # What Git ignores is DVC's to keep, or a stage's to make.
+        return os.path.lexists(place) and not git.repo.path_is_ignored(os.fsdecode(name))
+
+    return lost
 
 
 def _sources(

@@ -22,6 +22,7 @@ from dvc.repo.experiments.refs import ExpRefInfo
 from saved_runs import record_of, write_run
 from situations import dvc_inside
 
+from dvclive_dvc import Live
 from dvclive_dvc.backend import Outcome, Status
 from dvclive_dvc.errors import SaveError
 from dvclive_dvc.repo import context, data, experiments
@@ -552,3 +553,21 @@ def test_git_and_dvc_may_work_beside_it(repos):
     assert not trouble
     assert set(repo.experiments().values()) == commits
     assert len(repo.experiments()) == 15
+
+
+def test_what_other_runs_put_into_a_shared_dvcyaml_stays_out(repos):
+    repo = repos.make("git_and_dvc")
+    repo.write("dvc.yaml", "vars:\n- a: 1   # mine\n")
+    repo.commit()
+    for name in ("one", "two"):
+        with Live(name, save_dvc_exp=False, dvcyaml="dvc.yaml") as live:
+            live.log_metric("loss", 0.5)
+    shared = (repo.root / "dvc.yaml").read_text()
+    commit = experiments.save(
+        record_of(repo, dir=repo.root / "one", dvcyaml=repo.root / "dvc.yaml"), Outcome()
+    )
+    assert (repo.root / "dvc.yaml").read_text() == shared, "the user's file stays as it is"
+    entered = repo.git("show", f"{commit}:dvc.yaml")
+    assert "- a: 1   # mine" in entered
+    assert "one/metrics.json" in entered
+    assert "two/" not in entered, "its files are not in this experiment"
