@@ -134,6 +134,12 @@ def save(
 
     try:
         git = Git(record.git_root, record.git)
+        if record.baseline not in git.repo:
+            # Rebased away and collected since; a commit without its parent would break Git.
+            raise RepositoryError(
+                f"the commit that the run began on, {record.baseline[:7]}, is no longer in the "
+                "repository."
+            )
         status = Status(git, record.baseline)
         try:
             tree = _tree(git, record, status, overrides or {}, covered)
