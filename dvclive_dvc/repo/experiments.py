@@ -134,12 +134,7 @@ def save(
 
     try:
         git = Git(record.git_root, record.git)
-        if record.baseline not in git.repo:
-            # Rebased away and collected since; a commit without its parent would break Git.
-            raise RepositoryError(
-                f"the commit that the run began on, {record.baseline[:7]}, is no longer in the "
-                "repository."
-            )
+        _check_baseline(git, record.baseline)
         status = Status(git, record.baseline)
         try:
             tree = _tree(git, record, status, overrides or {}, covered)
@@ -157,6 +152,14 @@ def save(
         raise SaveError(
             f"The experiment '{record.name}' could not be saved: {_reason(error)}"
         ) from error
+
+
+def _check_baseline(git: Git, baseline: str) -> None:
+    if baseline not in git.repo:
+        # Rebased away and collected since; a commit without its parent would break Git.
+        raise RepositoryError(
+            f"the commit that the run began on, {baseline[:7]}, is no longer in the repository."
+        )
 
 
 def _reason(error: Exception) -> str:
