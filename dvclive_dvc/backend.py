@@ -8,12 +8,16 @@ what it answers, never an `if` in the logger. Every value that crosses it is fro
 from __future__ import annotations
 
 import enum
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from .errors import InvalidDataTypeError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from .layout import Layout
 
@@ -58,6 +62,34 @@ class Request:
     include: tuple[Path, ...] = ()
     commit_data: bool = True
     resume: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        save: bool,
+        name: Any,
+        message: Any,
+        include: Any,
+        commit_data: bool,
+        resume: bool,
+    ) -> Request:
+        """The request for the arguments of `Live()`, seen from the present working directory.
+
+        Raises InvalidDataTypeError: it would fail when the run is saved, hours later.
+        """
+        for argument, value in (("exp_name", name), ("exp_message", message)):
+            if value is not None and not isinstance(value, str):
+                raise InvalidDataTypeError(argument, type(value), "a string, or None")
+        allowed = "a list of paths, such as ['config.local.yaml']"
+        if isinstance(include, (str, bytes)) or not isinstance(include, Iterable):
+            raise InvalidDataTypeError("include", type(include), allowed)
+        paths = []
+        for path in include:
+            if not isinstance(path, (str, os.PathLike)):
+                raise InvalidDataTypeError("include", type(path), allowed)
+            paths.append(Path(os.path.abspath(path)))  # noqa: PTH100 - keeps links
+        return cls(save, name, message, tuple(paths), commit_data, resume)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import InvalidDataTypeError, InvalidDvcyamlError
+from .errors import InvalidDataTypeError, InvalidDirError, InvalidDvcyamlError
 
 DVCYAML_NAME = "dvc.yaml"
 
@@ -37,18 +37,28 @@ class Layout:
     ) -> Layout:
         """The layout for the arguments of `Live()`, seen from the present working directory.
 
-        Raises InvalidDataTypeError for a `dir` that is no path, InvalidDvcyamlError for a
-        `dvcyaml` that DVC would not read.
+        Raises InvalidDataTypeError or InvalidDirError for a `dir` that is no path,
+        InvalidDvcyamlError for a `dvcyaml` that DVC would not read.
         """
         if not isinstance(given, (str, os.PathLike)) or not os.fspath(given):
             raise InvalidDataTypeError("dir", type(given), "a path that is not empty")
         text = os.fspath(given)
-        root = Path(os.path.realpath(text))
+        try:
+            root = Path(os.path.realpath(text))
+        except ValueError as error:
+            raise InvalidDirError(
+                f"`dir` {text!r} is no path that a file system takes ({error}). Give the run a "
+                "folder such as Live(dir='dvclive')."
+            ) from error
         if dvcyaml is None or isinstance(dvcyaml, bool):
             return cls(text, root, root / DVCYAML_NAME, dvcyaml_on=bool(dvcyaml))
         if not isinstance(dvcyaml, (str, os.PathLike)) or Path(dvcyaml).name != DVCYAML_NAME:
             raise InvalidDvcyamlError(dvcyaml)
-        return cls(text, root, Path(os.path.realpath(dvcyaml)), given_dvcyaml=os.fspath(dvcyaml))
+        try:
+            file = Path(os.path.realpath(dvcyaml))
+        except ValueError as error:
+            raise InvalidDvcyamlError(dvcyaml) from error
+        return cls(text, root, file, given_dvcyaml=os.fspath(dvcyaml))
 
     @property
     def shown_dvcyaml(self) -> str:

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from . import ending, files
 from . import report as reports
 from .backend import Artifact, Backend, Entries, Outcome, Plot, Request
-from .errors import ArtifactError, InvalidDataTypeError, RunInProgressError
+from .errors import (
+    ArtifactError,
+    ArtifactNotFoundError,
+    InvalidDataTypeError,
+    RunInProgressError,
+)
 from .layout import Layout
 from .logs import artifacts, descriptions, images, metrics, plots, remains, sklearn, summary
 from .logs import params as parameters
@@ -86,6 +91,8 @@ class Live:
         commit_data: bool = True,
     ) -> None:
         listen()
+        if backend is not None and not callable(getattr(backend, "begin", None)):
+            raise InvalidDataTypeError("backend", type(backend), "None, or a backend.Backend")
         settings = Settings.read(os.environ)
         mode = reports.resolve_mode(report)
         self._layout = settings.placed(Layout.at(dir, dvcyaml))
@@ -112,11 +119,11 @@ class Live:
         self._monitor: SystemMonitor | None = None
         self._names = metrics.Names()
 
-        request = Request(
+        request = Request.of(
             save=save_dvc_exp,
             name=exp_name,
             message=exp_message,
-            include=tuple(Path(os.path.abspath(path)) for path in include),  # noqa: PTH100 - keeps links
+            include=include,
             commit_data=commit_data,
             resume=self._resume,
         )
@@ -436,6 +443,8 @@ class Live:
         """
         if not isinstance(path, (str, os.PathLike)):
             raise InvalidDataTypeError(path, path.__class__, "a path")
+        if not os.fspath(path):
+            raise ArtifactNotFoundError("The artifact's path is empty. Name a file or folder.")
         target = Path(os.path.abspath(path))  # noqa: PTH100 - a link is tracked as what it is
         entry = descriptions.described(
             target, type=type, name=name, desc=desc, labels=labels, meta=meta

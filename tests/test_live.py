@@ -117,6 +117,17 @@ def test_a_report_has_its_file(mode):
         ({"dir": ""}, errors.InvalidDataTypeError, "dir"),
         ({"dir": None}, errors.InvalidDataTypeError, "dir"),
         ({"dir": 3}, errors.InvalidDataTypeError, "dir"),
+        ({"dir": "a\0b"}, errors.InvalidDirError, "null"),
+        ({"dir": "\ud800"}, errors.InvalidDirError, "surrogate"),
+        ({"dir": "x" * 300}, errors.InvalidDirError, "too long"),
+        ({"report": ["html"]}, errors.InvalidReportModeError, "html"),
+        ({"dvcyaml": "a\0/dvc.yaml"}, errors.InvalidDvcyamlError, "dvc.yaml"),
+        ({"exp_name": 3}, errors.InvalidDataTypeError, "exp_name"),
+        ({"exp_message": b"m"}, errors.InvalidDataTypeError, "exp_message"),
+        ({"include": "train.py"}, errors.InvalidDataTypeError, "a list of paths"),
+        ({"include": [3]}, errors.InvalidDataTypeError, "include"),
+        ({"include": None}, errors.InvalidDataTypeError, "include"),
+        ({"backend": "dvc"}, errors.InvalidDataTypeError, "backend"),
     ],
 )
 def test_an_argument_that_cannot_be_taken_is_refused_before_anything_is_written(

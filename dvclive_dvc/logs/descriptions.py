@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..backend import Artifact
@@ -11,7 +12,6 @@ from ..notices import logger
 from .params import converted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 # GTO's rule for artifact names (gto.constants.name), which DVC checks too: a name against it
@@ -38,13 +38,10 @@ def described(
     for field, value in (("type", type), ("name", name), ("desc", desc)):
         if value is not None and not isinstance(value, str):
             raise InvalidDataTypeError(field, value.__class__, "a string, or None")
-    if isinstance(labels, str):
-        raise InvalidDataTypeError("labels", str, "a list of strings, such as ['vision']")
-    marks = tuple(labels or ())
-    for label in marks:
-        if not isinstance(label, str):
-            raise InvalidDataTypeError("labels", label.__class__, "a list of strings")
-    facts = converted("meta", dict(meta)) if meta else {}
+    marks = _labels(labels)
+    if meta is not None and not isinstance(meta, Mapping):
+        raise InvalidDataTypeError("meta", meta.__class__, "a dict, or None")
+    facts = converted("meta", meta or {})
     if not any((type, name, desc, marks, facts)):
         return None
     key = name or path.stem
@@ -57,3 +54,16 @@ def described(
         )
         return None
     return key, Artifact(path, type=type, desc=desc, labels=marks, meta=facts)
+
+
+def _labels(labels: Iterable[str] | None) -> tuple[str, ...]:
+    if labels is None:
+        return ()
+    allowed = "a list of strings, such as ['vision']"
+    if isinstance(labels, (str, bytes, Mapping)) or not isinstance(labels, Iterable):
+        raise InvalidDataTypeError("labels", labels.__class__, allowed)
+    marks = tuple(labels)
+    for label in marks:
+        if not isinstance(label, str):
+            raise InvalidDataTypeError("labels", label.__class__, allowed)
+    return marks

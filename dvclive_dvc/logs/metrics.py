@@ -89,7 +89,7 @@ def to_scalar(name: str, value: Any) -> tuple[Any, str]:
         try:
             return value, str(value)
         except ValueError as error:  # more digits than Python, and so DVC, reads back
-            raise InvalidDataTypeError(name, kind, _ALLOWED) from error
+            raise InvalidDataTypeError(name, kind, f"{_ALLOWED}; of 4,300 digits") from error
     if kind is str:
         return _text(value)
     for base in (bool, int, float, str):

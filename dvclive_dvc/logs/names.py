@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import InvalidDataTypeError, InvalidNameError
 
 # A tab or the end of a line would break the .tsv's header, NUL no file system takes.
-_FORBIDDEN = frozenset(map(chr, (*range(32), 127, 0x85, 0x2028, 0x2029)))
+FORBIDDEN = frozenset(map(chr, (*range(32), 127, 0x85, 0x2028, 0x2029)))
 _MAX_PART = 200
 
 
@@ -39,7 +39,7 @@ def checked(name: Any, what: str) -> str:
 def _problem(text: str) -> str | None:  # noqa: PLR0911 - one line a fault
     if not text.strip():
         return "is empty"
-    bad = sorted(set(text) & _FORBIDDEN)
+    bad = sorted(set(text) & FORBIDDEN)
     if bad:
         return f"holds the control character {bad[0]!r}"
     try:

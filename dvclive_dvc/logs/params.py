@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import files
 from ..errors import InvalidNameError, InvalidParameterTypeError
+from . import names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +47,8 @@ def converted(name: str, value: Any) -> Any:
 def converted_all(params: Mapping[str, Any]) -> dict[str, Any]:
     """All parameters made plain; a namespace or dataclass is taken for the dict of its fields.
 
-    Raises InvalidParameterTypeError as `converted` does, InvalidNameError for an empty name.
+    Raises InvalidParameterTypeError as `converted` does, InvalidNameError for an empty name
+    or one of several lines.
     """
     table = _plain("params", params, (), top=True)
     if not isinstance(table, dict):
@@ -183,9 +185,16 @@ def _key(name: str, key: Any, *, top: bool) -> Any:
     # A parameter's own name: `dvc exp show` and `dvc params diff` fail on anything but a string.
     if plain is None or isinstance(plain, bool):
         raise _refused(str(plain), f"has a name of type {type(key)}; use a string")
-    if not str(plain).strip():
+    text = str(plain)
+    if not text.strip():
         raise InvalidNameError(f"The parameter's name {key!r} is empty. Give it one, such as 'lr'.")
-    return str(plain)
+    if not names.FORBIDDEN.isdisjoint(text):
+        # `dvc exp show` would break its table's line there.
+        raise InvalidNameError(
+            f"The parameter's name {key!r} holds a control character. Use one line of text, such "
+            "as 'lr'."
+        )
+    return text
 
 
 def _unwrapped(name: str, value: Any) -> Any:  # noqa: PLR0911 - one line a kind of wrapping

@@ -75,7 +75,8 @@ def check_dir(layout: Layout) -> None:
     """
     if _is_inside_repository_folder(layout.root):
         raise _refused(layout, "is inside the folder that Git or DVC keep for themselves")
-    if layout.root.exists() and not layout.root.is_dir():
+    # os.path's: Path's own raise for a name that is too long.
+    if os.path.exists(layout.root) and not os.path.isdir(layout.root):  # noqa: PTH110, PTH112 - see above
         raise _refused(layout, "is a file")
     try:
         names = set(os.listdir(layout.root))  # noqa: PTH208 - names, not paths

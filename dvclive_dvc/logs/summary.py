@@ -61,10 +61,11 @@ def has(summary: dict[str, Any], name: str) -> bool:
 
 
 def _clash(name: str, other: str) -> InvalidNameError:
+    value = min(name, other, key=len)
     return InvalidNameError(
-        f"Metric {name!r} cannot stand beside metric {other!r}: one would have to be a value and "
-        "a group at once in metrics.json. Rename one of them, for example to "
-        f"'{name}/value' or '{name}_value'."
+        f"Metric {name!r} cannot stand beside metric {other!r}: {value!r} would have to be a value "
+        f"and a group at once in metrics.json. Rename one of them: {value!r}, for example, to "
+        f"'{value}/value' or '{value}_value'."
     )
 
 

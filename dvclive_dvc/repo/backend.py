@@ -182,10 +182,9 @@ class DvcBackend:
         verdict = self._outputs.judge(path, self._artifacts)
         if verdict.warning:
             logger.warning("%s", verdict.warning)
-        if verdict.info:
-            logger.info("%s", verdict.info)
         if not cache or not verdict.cache:
             return Tracked(path, owner=verdict.owner)
+        _refuse_around(path, self._layout)
         if self._cache is None:
             if self._context.dvc_root is None:
                 self._initialise()
@@ -261,9 +260,23 @@ def _refuse_second_run(folder: Path, holder: Record | None) -> None:
     )
 
 
+def _refuse_around(path: Path, layout: Layout | None) -> None:
+    # Git would ignore the run's own files then, and the experiment be without them.
+    if layout is not None and layout.root.is_relative_to(os.path.realpath(path)):
+        raise ArtifactError(
+            f"Artifact '{path}' holds the run's own folder '{layout.root}', which goes on changing "
+            "and is in the experiment anyway. Log what is to be cached of it."
+        )
+
+
 def _refuse_outside(path: Path, context: Context) -> None:
     folder = Path(os.path.realpath(path.parent))
     root = context.dvc_root or context.git_root
+    if root is not None and root.is_relative_to(os.path.realpath(path)):
+        raise ArtifactError(
+            f"Artifact '{path}' holds the whole project '{root}', which DVC cannot track within "
+            "itself. Log the files and folders of it that are to be kept."
+        )
     theirs = surroundings.project_of(folder, context)
     elsewhere = theirs is not None and theirs != context.dvc_root
     if root is not None and folder.is_relative_to(root) and not elsewhere:

@@ -44,7 +44,6 @@ class Verdict:
     cache: bool
     owner: str | None = None
     warning: str | None = None
-    info: str | None = None
 
 
 @dataclass(frozen=True)

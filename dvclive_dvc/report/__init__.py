@@ -43,7 +43,7 @@ def resolve_mode(report: object) -> str | None:
         return None
     if report == "auto":
         return "notebook" if _inside_notebook() else "html"
-    if report not in {"html", "md", "notebook"}:
+    if not isinstance(report, str) or report not in {"html", "md", "notebook"}:
         raise InvalidReportModeError(report)
     if report == "notebook" and not _inside_notebook():
         logger.warning(
@@ -51,7 +51,7 @@ def resolve_mode(report: object) -> str | None:
             "Use report='html', or 'auto' for whichever fits."
         )
         return None
-    return str(report)
+    return report
 
 
 def _inside_notebook() -> bool:

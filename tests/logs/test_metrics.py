@@ -8,6 +8,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -327,8 +328,13 @@ def test_a_value_and_a_group_of_one_name_are_refused(first, second):
     summary.put(table, first, 1)
     before = json.dumps(table)
     for refusing in (lambda: summary.put(table, second, 2), lambda: summary.check(table, second)):
-        with pytest.raises(InvalidNameError, match="cannot stand beside"):
+        with pytest.raises(InvalidNameError, match="cannot stand beside") as caught:
             refusing()
+        advised = re.search(r"to '(.+)' or '(.+)'", str(caught.value)).groups()
+        for other in advised:
+            renamed: dict = {}
+            for name in (first, second):
+                summary.put(renamed, other if name == min(first, second, key=len) else name, 1)
     assert json.dumps(table) == before
 
 

@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dvclive_dvc.errors import InvalidNameError, InvalidParameterTypeError
-from dvclive_dvc.logs import params
+from dvclive_dvc.logs import names, params
 
 
 class Colour(enum.Enum):
@@ -156,6 +156,13 @@ def test_an_empty_name_is_refused(name):
         params.converted_all({name: 1})
 
 
+@pytest.mark.parametrize("name", ["a\tb", "a\nb", "a\0b", "a\u2028b"])
+def test_a_name_of_several_lines_or_with_control_characters_is_refused(name):
+    with pytest.raises(InvalidNameError, match="control character"):
+        params.converted_all({name: 1})
+    assert params.converted_all({"p": {name: 1}}) == {"p": {name: 1}}, "a key inside is data"
+
+
 @pytest.mark.parametrize("name", [None, True, (1,), b"x"])
 def test_a_name_that_is_no_string_is_refused(name):
     with pytest.raises(InvalidParameterTypeError):
@@ -228,7 +235,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
     max_leaves=15,
 )
-NAMES = st.text(min_size=1).filter(str.strip)
+NAMES = st.text(min_size=1).filter(lambda n: n.strip() and names.FORBIDDEN.isdisjoint(n))
 
 
 def same(one, other) -> bool:

@@ -1,0 +1,53 @@
+"""`DvcBackend` in real repositories: what it refuses to track, and DVC put where there is none."""
+
+from __future__ import annotations
+
+import pytest
+from situations import git
+
+from dvclive_dvc import Live
+from dvclive_dvc.errors import ArtifactError
+
+
+@pytest.mark.parametrize("copy", [False, True])
+@pytest.mark.parametrize("path", [".", "dvclive", "runs"])
+def test_a_folder_that_holds_the_run_is_refused_with_what_to_do(repos, path, copy):
+    repo = repos.make("git_and_dvc")
+    folder = "runs/one" if path == "runs" else "dvclive"
+    with Live(folder, save_dvc_exp=False, report=None) as live:
+        live.log_metric("m", 1)
+        before = sorted(repo.root.rglob("*"))
+        with pytest.raises(ArtifactError, match=r"Log (the|what) ") as caught:
+            live.log_artifact(path, type="model", copy=copy)
+        assert "outside" not in str(caught.value)
+        assert sorted(repo.root.rglob("*")) == before, "a refused artifact writes nothing"
+
+
+def test_a_file_in_the_runs_folder_may_be_an_artifact(repos):
+    repo = repos.make("git_and_dvc")
+    with Live(save_dvc_exp=False, report=None) as live:
+        (repo.root / "dvclive" / "model.pt").write_text("weights")
+        live.log_artifact("dvclive/model.pt")
+    assert (repo.root / "dvclive" / "model.pt.dvc").is_file()
+
+
+def test_dvc_is_initialised_as_dvc_init_would_with_nothing_staged(repos, caplog):
+    repo = repos.make("git_without_dvc")
+    before = repo.state("dvclive", ".dvc", ".dvcignore")
+    caplog.set_level("INFO", logger="dvclive_dvc")
+    with Live(report=None) as live:
+        live.log_metric("m", 1)
+    assert "Initialised DVC" in caplog.text
+    assert "git add .dvc/config .dvc/.gitignore .dvcignore" in caplog.text
+    assert git("diff", "--cached", "--name-only") == ""
+    assert repo.state("dvclive", ".dvc", ".dvcignore") == before
+
+    (name,) = repo.experiments()
+    ours = {
+        path: (repo.root / path).read_bytes()
+        for path in (".dvc/config", ".dvc/.gitignore", ".dvcignore")
+    }
+    theirs = repos.make("git_without_dvc", at="theirs")
+    theirs.dvc("init", "-q")
+    assert ours == {path: (theirs.root / path).read_bytes() for path in ours}
+    assert name in repo.dvc("exp", "list", "--name-only")
