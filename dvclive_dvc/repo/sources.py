@@ -63,6 +63,8 @@ def loaded(context: Context) -> tuple[Source, ...]:
     """
     if context.git_root is None or context.baseline is None:
         return ()
+    import pygit2
+
     root = os.fsencode(context.git_root)
     git = Git(context.git_root, context.git)
     folders = _Folders(root)
@@ -79,7 +81,17 @@ def loaded(context: Context) -> tuple[Source, ...]:
         if entry is not None and _is(root, path, entry):
             known[path] = entry
         elif entry is not None or is_in_index(git, path):
-            blobs.add(path, entry)
+            try:
+                blobs.add(path, entry)
+            except (OSError, pygit2.GitError) as error:
+                # A read-only or full `.git`: the run may well outlive that.
+                logger.warning(
+                    "'%s' differs from its commit and cannot be kept as it is now (%s): should it "
+                    "change while the run is going, the experiment has the later version.",
+                    os.fsdecode(path),
+                    error,
+                )
+                break
     known.update(blobs.result())
     return tuple(
         Source(os.fsdecode(path), sha.hex(), mode) for path, (mode, sha) in sorted(known.items())

@@ -101,6 +101,17 @@ def test_a_module_deleted_during_the_run_is_saved_as_it_ran(repos, load):
     assert "src/train.py" in repo.git("ls-tree", "-r", "--name-only", commit).splitlines()
 
 
+def test_a_repository_that_cannot_be_written_to_stops_no_run(repos, load, caplog):
+    repo = repos.make("git_and_dvc")
+    load(repo.write("src/train.py", "EPOCHS = 7\n"))
+    blob = repo.git("hash-object", "src/train.py")
+    # A file where the object's folder belongs: root as well cannot write there.
+    (repo.root / ".git" / "objects" / blob[:2]).write_text("")
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        assert sources.loaded(context.detect()) == ()
+    assert "'src/train.py' differs from its commit and cannot be kept" in caplog.text
+
+
 def test_unchanged_sources_say_nothing(repos, load, caplog):
     repo = repos.make("git_and_dvc")
     load(repo.write("src/train.py", "EPOCHS = 5\n"), "__main__")
