@@ -45,8 +45,7 @@ class InvalidImageNameError(CallerError, ValueError):
     def __init__(self, name: object) -> None:
         self.name = name
         super().__init__(
-            f"Cannot log image with name '{name}'. "
-            "End the name in one of: .jpg, .jpeg, .gif, .png."
+            f"Cannot log image with name '{name}'. End the name in one of: .jpg, .jpeg, .gif, .png."
         )
 
 
@@ -89,7 +88,7 @@ class InvalidReportModeError(CallerError, ValueError):
     def __init__(self, val: object) -> None:
         self.val = val
         super().__init__(
-            f"`report` can only be None, 'auto', 'html', 'md' or 'notebook'. Got {val!r} instead."
+            f"`report` can only be None, 'auto', 'html', 'md' or 'notebook'. Got {val} instead."
         )
 
 

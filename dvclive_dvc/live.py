@@ -20,7 +20,17 @@ from .errors import (
     RunInProgressError,
 )
 from .layout import Layout
-from .logs import artifacts, descriptions, images, metrics, plots, remains, sklearn, summary
+from .logs import (
+    artifacts,
+    descriptions,
+    images,
+    metrics,
+    names,
+    plots,
+    remains,
+    sklearn,
+    summary,
+)
 from .logs import params as parameters
 from .losses import Losses
 from .notices import listen, logger
@@ -113,6 +123,7 @@ class Live:
         self._artifacts: dict[str, Artifact] = {}
         self._copies: dict[str, Path] = {}
         self._has_images = False
+        self._image_names: set[str] = set()
         self._described: Entries | None = None
         self._outcome: Outcome | None = None
         self._inside_with = False
@@ -323,12 +334,21 @@ class Live:
             name: ends in .jpg, .jpeg, .gif or .png; a path's own ending is taken when missing.
             val: a NumPy array (HxW, HxWx1, HxWx3, HxWx4), a PIL image, a matplotlib figure
                 (closed afterwards), or the path of an image file.
+
+        Raises:
+            InvalidImageNameError: `name` has another ending, or none.
+            InvalidNameError: `name` cannot be a file's.
+            InvalidDataTypeError, InvalidImageDataError: `val` is no picture.
+            MissingExtraError: it takes Pillow, which is not installed.
         """
         picture = images.checked(name, val)
         if self._muted:
             picture.done()
             return
         with self._lock, self._losses.forgiven(self._layout.images_dir):
+            if picture.name not in self._image_names:
+                names.check_spelling(self._layout.images_dir, picture.name, "Image")
+                self._image_names.add(picture.name)
             images.write(self._layout, picture)
             self._has_images = True
 
@@ -355,6 +375,11 @@ class Live:
             title: over the plot.
             x_label: of the x axis.
             y_label: of the y axis.
+
+        Raises:
+            InvalidNameError: `name` cannot be a file's.
+            InvalidDataTypeError: an argument or a value has a type that cannot be logged.
+            InvalidPlotDataError: there are no rows, or one lacks `x` or a `y`.
         """
         custom = plots.checked(
             self._layout, name, datapoints, x, y, template, title, x_label, y_label
@@ -385,6 +410,11 @@ class Live:
             y_label: of the y axis.
             normalized: a confusion matrix in shares instead of counts.
             **kwargs: go to scikit-learn's function.
+
+        Raises:
+            InvalidPlotTypeError: `kind` is none of the five.
+            InvalidPlotDataError: labels and predictions do not belong together.
+            MissingExtraError: scikit-learn is not installed.
         """
         curve = sklearn.computed(
             self._layout,
@@ -402,6 +432,9 @@ class Live:
 
     def _keep_plot(self, data: plots.PlotData) -> None:
         with self._lock:
+            if data.plot.path not in self._plots:
+                file = data.plot.path.relative_to(self._layout.plots_dir)
+                names.check_spelling(self._layout.plots_dir, file.as_posix(), "Plot")
             known = self._plots.get(data.plot.path) == data.plot
             self._plots[data.plot.path] = data.plot
             if not self._muted:

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidDataTypeError, InvalidNameError
-from .names import checked
+from .names import check_spelling, checked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -226,11 +226,7 @@ def _create(series: _Series, name: str) -> int:
     try:
         fd = os.open(path, _APPEND | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:
-        if path.name not in os.listdir(path.parent):  # noqa: PTH208 - the name as it is spelt
-            raise InvalidNameError(
-                f"Metric {name!r} differs from another metric only by upper and lower case, "
-                "and this file system takes both for one file. Rename one of them."
-            ) from None
+        check_spelling(path.parents[name.count("/")], f"{name}.tsv", "Metric")
         fd = os.open(path, _APPEND)
         with path.open("rb") as file:
             first = file.readline()

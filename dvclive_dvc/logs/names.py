@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidDataTypeError, InvalidNameError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # A tab or the end of a line would break the .tsv's header, NUL no file system takes.
 FORBIDDEN = frozenset(map(chr, (*range(32), 127, 0x85, 0x2028, 0x2029)))
@@ -34,6 +37,24 @@ def checked(name: Any, what: str) -> str:
             "'loss' or 'train/loss': parts between '/' become folders."
         )
     return text
+
+
+def check_spelling(folder: Path, name: str, what: str) -> None:
+    """Raises InvalidNameError where a case-blind file system has another name's file there."""
+    if not os.path.lexists(folder / name):
+        return
+    spelt = []
+    for part in name.split("/"):
+        there = os.listdir(folder)  # noqa: PTH208 - the names as they are spelt
+        alike = (one for one in there if one.casefold() == part.casefold())
+        spelt.append(part if part in there else next(alike, part))
+        folder /= spelt[-1]
+    other = "/".join(spelt)
+    if other != name:
+        raise InvalidNameError(
+            f"{what} '{name}' differs from '{other}', which is there already, only by upper and "
+            "lower case, and this file system takes both for one file. Rename one of them."
+        )
 
 
 def _problem(text: str) -> str | None:  # noqa: PLR0911 - one line a fault

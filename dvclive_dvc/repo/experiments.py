@@ -280,6 +280,10 @@ def _own_files(record: Record, covered: Collection[str]) -> Iterator[bytes]:
     seen: set[bytes] = set()
     kept_by_dvc = {os.fsencode(path) for path in covered}
     given = [record.dir, record.dvcyaml, *record.pointers, *record.include]
+    for missing in (path for path in record.include if not os.path.lexists(path)):
+        logger.warning(
+            "'%s', of Live(include=...), is not there, so the experiment is without it.", missing
+        )
     for path in (os.fsencode(one) for one in given if one is not None):
         if not path.startswith(root + b"/"):
             logger.warning(

@@ -289,21 +289,26 @@ def test_a_closed_writer_opens_its_files_again(layout, writer):
     assert (layout.metrics_dir / "m.tsv").read_text() == "step\tm\n0\t0\n1\t1\n"
 
 
-def test_names_that_a_case_blind_file_system_takes_for_one_are_refused(layout, writer, monkeypatch):
-    # No such file system can be had in every test's machine: its one answer is put in by hand.
-    writer.append("Loss", 0, "1", timestamp=False)
-    real = os.open
+@pytest.mark.parametrize(("first", "second"), [("Loss", "loss"), ("Val/loss", "val/loss")])
+def test_names_that_a_case_blind_file_system_takes_for_one_are_refused(
+    layout, writer, monkeypatch, first, second
+):
+    # No such file system can be had in every test's machine: its answers are put in by hand.
+    writer.append(first, 0, "1", timestamp=False)
+    real = {"open": os.open, "lexists": os.path.lexists}
 
-    def case_blind(path, *args, **more):
-        if os.path.basename(path) == "loss.tsv":  # noqa: PTH119 - as the caller spelt it
-            path = os.path.join(os.path.dirname(path), "Loss.tsv")  # noqa: PTH118, PTH120 - as above
-        return real(path, *args, **more)
+    def spelt(path):
+        return str(path).replace(f"{second}.tsv", f"{first}.tsv")
 
-    monkeypatch.setattr(os, "open", case_blind)
-    with pytest.raises(InvalidNameError, match="upper and lower case"):
-        writer.prepare("loss", timestamp=False)
-    writer.append("Loss", 1, "2", timestamp=False)
-    assert (layout.metrics_dir / "Loss.tsv").read_text() == "step\tLoss\n0\t1\n1\t2\n"
+    monkeypatch.setattr(os, "open", lambda path, *args: real["open"](spelt(path), *args))
+    monkeypatch.setattr(os.path, "lexists", lambda path: real["lexists"](spelt(path)))
+    monkeypatch.setattr(Path, "mkdir", lambda *_, **__: None)
+    with pytest.raises(InvalidNameError, match="upper and lower case") as caught:
+        writer.prepare(second, timestamp=False)
+    assert f"'{first}.tsv'" in str(caught.value)
+    writer.append(first, 1, "2", timestamp=False)
+    text = (layout.metrics_dir / f"{first}.tsv").read_text()
+    assert text.splitlines()[1:] == ["0\t1", "1\t2"]
 
 
 # -- the summary ---------------------------------------------------------------------------

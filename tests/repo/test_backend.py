@@ -51,3 +51,16 @@ def test_dvc_is_initialised_as_dvc_init_would_with_nothing_staged(repos, caplog)
     theirs.dvc("init", "-q")
     assert ours == {path: (theirs.root / path).read_bytes() for path in ours}
     assert name in repo.dvc("exp", "list", "--name-only")
+
+
+def test_what_the_user_includes_enters_the_experiment_and_what_is_missing_is_said(repos, caplog):
+    repo = repos.make("git_and_dvc")
+    repo.write("config/local.yaml", "lr: 1\n")
+    repo.write("notes.txt", "mine")
+    with Live(report=None, include=["config", "forgotten.yaml"]) as live:
+        live.log_metric("m", 1)
+    (commit,) = repo.experiments().values()
+    files = repo.git("ls-tree", "-r", "--name-only", commit).splitlines()
+    assert "config/local.yaml" in files
+    assert "notes.txt" not in files
+    assert "forgotten.yaml', of Live(include=...), is not there" in caplog.text

@@ -31,7 +31,7 @@ def test_a_mode_is_taken_as_it_is_or_found_out():
 def test_an_unknown_mode_is_refused_by_its_name(wrong):
     with pytest.raises(InvalidReportModeError) as refused:
         resolve_mode(wrong)
-    assert f"Got {wrong!r} instead" in str(refused.value)
+    assert f"Got {wrong} instead." in str(refused.value)
 
 
 def test_a_notebook_report_outside_a_notebook_is_warned_about_and_off(caplog):
