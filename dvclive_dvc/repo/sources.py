@@ -122,6 +122,9 @@ def _file_of(module: object, root: bytes) -> bytes | None:
     path = os.fsencode(file)
     if path.endswith((b".pyc", b".pyo")):
         return None
+    if path.startswith(b"<") and path.endswith(b">"):
+        # `python < train.py` calls its main program "<stdin>".
+        return None
     if not os.path.isabs(path):  # noqa: PTH117 - bytes
         path = os.path.abspath(path)  # noqa: PTH100 - bytes
     if not path.startswith(root + b"/"):

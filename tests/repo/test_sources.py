@@ -171,6 +171,14 @@ def test_included_files_and_folders_enter_without_git_add(repos):
     assert "other.txt" not in files
 
 
+def test_a_program_read_from_standard_input_is_no_script(repos, load, caplog):
+    repos.make("git_and_dvc")
+    load("<stdin>", "__main__")
+    assert sources.script(context.detect()) is None
+    assert sources.loaded(context.detect()) == ()
+    assert not caplog.records
+
+
 def test_an_interactive_session_has_no_script(repos, monkeypatch):
     repos.make("git_and_dvc")
     monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
