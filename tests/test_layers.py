@@ -34,6 +34,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "repo.journal",
             "repo.outputs",
             "repo.sources",
+            "repo.templates",
             "repo.watchers",
         }
     ),

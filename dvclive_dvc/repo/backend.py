@@ -19,6 +19,7 @@ from .cache import ArtifactCache
 from .experiments import choose_name
 from .outputs import Outputs
 from .record import Record
+from .templates import Templates
 from .watchers import Watchers
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class DvcBackend:
         self._cache: ArtifactCache | None = None
         self._watchers = Watchers(None)
         self._outputs = Outputs(context)
+        self._templates = Templates()
         self._artifacts: list[Path] = []
         self._pointers: tuple[Path, ...] = ()
         self._unsaved: Outcome | None = None
@@ -211,7 +213,9 @@ class DvcBackend:
             journal.write(self._record)
 
     def describe(self, entries: Entries) -> None:
-        """Merges the run's entries into its dvc.yaml."""
+        """Merges the run's entries into its dvc.yaml, and says what DVC could not draw."""
+        if self._context.dvc_root is not None:
+            self._templates.check(entries.plots, self._context.dvc_root)
         if self._writer is not None:
             self._writer.write(entries)
 

@@ -64,3 +64,17 @@ def test_what_the_user_includes_enters_the_experiment_and_what_is_missing_is_sai
     assert "config/local.yaml" in files
     assert "notes.txt" not in files
     assert "forgotten.yaml', of Live(include=...), is not there" in caplog.text
+
+
+def test_a_template_that_dvc_does_not_find_is_said_once(repos, caplog):
+    repo = repos.make("git_and_dvc")
+    points = [{"x": 1, "y": 2}]
+    repo.write(".dvc/plots/ours.json", "{}")
+    with Live(report=None, save_dvc_exp=False) as live:
+        for template in ("linear", "bar_horizontal", "ours", None, ""):
+            live.log_plot(f"good-{template}", points, "x", "y", template=template)
+        assert "template" not in caplog.text
+        for _ in range(3):
+            live.log_plot("bad", points, "x", "y", template="missing")
+            live.next_step()
+    assert caplog.text.count("DVC has no template 'missing'") == 1
