@@ -370,14 +370,15 @@ def test_the_same_tree_is_added_as_dvc_add_does(case, template, tmp_path_factory
     git_root = ours.root
     cache = ArtifactCache(ours.root, git_root)
     try:
-        _same(theirs, ours, cache, fresh=case.pointer is None)
+        added = _same(theirs, ours, cache, fresh=case.pointer is None)
         if case.again and theirs.pointer.exists() and ours.pointer.exists():
             theirs.change()
             ours.change()
-            _same(theirs, ours, cache, fresh=False)
+            added = _same(theirs, ours, cache, fresh=False)
     finally:
         cache.close()
-    if ours.pointer.exists():
+    # What both refused may have a pointer from before, of a path that DVC itself refuses to read.
+    if added and ours.pointer.exists():
         assert hashed_by_status(ours.root, monkeypatch) == [], "`dvc status` had to hash again"
         if case.cache_type == "" and not case.dvcignore and "frozen" not in (case.pointer or ""):
             pulled = pushed_and_pulled(ours, top)
@@ -385,13 +386,14 @@ def test_the_same_tree_is_added_as_dvc_add_does(case, template, tmp_path_factory
     shutil.rmtree(top)
 
 
-def _same(theirs: Built, ours: Built, cache: ArtifactCache, *, fresh: bool) -> None:
+def _same(theirs: Built, ours: Built, cache: ArtifactCache, *, fresh: bool) -> bool:
+    """Adds both and compares them; whether they were added rather than refused."""
     their_error, our_error = dvc_add(theirs), add(ours, cache)
     note(f"dvc add: {their_error}\nours: {our_error}")
     event("refused by both" if their_error else "added")
     assert bool(their_error) == bool(our_error), f"{their_error!r} against {our_error!r}"
     if their_error:
-        return
+        return False
     if fresh:
         assert ours.pointer.read_bytes() == theirs.pointer.read_bytes()
     else:
@@ -401,6 +403,7 @@ def _same(theirs: Built, ours: Built, cache: ArtifactCache, *, fresh: bool) -> N
     assert ours.ignored() == theirs.ignored()
     assert links_of(ours).keys() == links_of(theirs).keys(), "what `dvc checkout` may take away"
     assert status_of(ours.root) == status_of(theirs.root) == {}
+    return True
 
 
 def parsed(path: Path) -> object:
