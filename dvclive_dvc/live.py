@@ -126,6 +126,7 @@ class Live:
         self._image_names: set[str] = set()
         self._described: Entries | None = None
         self._outcome: Outcome | None = None
+        self._saved: str | None = None
         self._inside_with = False
         self._monitor: SystemMonitor | None = None
         self._names = metrics.Names()
@@ -278,6 +279,8 @@ class Live:
         """
         value, cell = metrics.to_scalar(name, val)
         with self._lock:
+            if self._saved is not None:
+                self._tell_that_saved()
             if type(name) is not str or name not in self._names:
                 name = self._new_name(name, plot=plot, timestamp=timestamp)
             summary.put(self.summary, name, value)
@@ -296,6 +299,17 @@ class Live:
                 "Process %d was forked from the one this run belongs to: what it logs is left out. "
                 "Log from the parent, or make a Live() of its own in another folder.",
                 os.getpid(),
+            )
+
+    def _tell_that_saved(self) -> None:
+        if self._saved is not None:
+            commit, self._saved = self._saved, None
+            logger.warning(
+                "The run in '%s' has ended and is the experiment %s: what is logged after that is "
+                "in its folder, but not in the experiment. Log it before end(), or inside the "
+                "`with` block.",
+                self.dir,
+                commit[:7],
             )
 
     def _new_name(self, name: Any, *, plot: bool, timestamp: bool) -> str:
@@ -322,6 +336,7 @@ class Live:
         """
         fresh = parameters.converted_all(params)
         with self._lock:
+            self._tell_that_saved()
             self._params = parameters.merged(self._params, fresh)
             if not self._muted:
                 with self._losses.forgiven(self._layout.params_file):
@@ -346,6 +361,7 @@ class Live:
             picture.done()
             return
         with self._lock, self._losses.forgiven(self._layout.images_dir):
+            self._tell_that_saved()
             if picture.name not in self._image_names:
                 names.check_spelling(self._layout.images_dir, picture.name, "Image")
                 self._image_names.add(picture.name)
@@ -432,6 +448,7 @@ class Live:
 
     def _keep_plot(self, data: plots.PlotData) -> None:
         with self._lock:
+            self._tell_that_saved()
             if data.plot.path not in self._plots:
                 file = data.plot.path.relative_to(self._layout.plots_dir)
                 names.check_spelling(self._layout.plots_dir, file.as_posix(), "Plot")
@@ -485,6 +502,7 @@ class Live:
         if self._muted:
             return
         with self._lock:
+            self._tell_that_saved()
             if copy:
                 try:
                     target = artifacts.copy_into(self._layout, target, self._copies)
@@ -610,7 +628,7 @@ class Live:
             self._metrics.close()
             if first:
                 try:
-                    self._backend.save(self._outcome)
+                    self._saved = self._backend.save(self._outcome)
                 finally:
                     self._backend.close()
                     self._watch.cancel()

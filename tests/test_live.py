@@ -451,6 +451,36 @@ def test_end_may_be_called_twice_and_writes_what_came_since():
     assert len(backend.experiments) == 1, "one run is one experiment"
 
 
+@pytest.mark.parametrize(
+    "log",
+    [
+        lambda live: live.log_metric("late", 1),
+        lambda live: live.log_param("late", 1),
+        lambda live: live.log_image("late.png", PIXELS),
+        lambda live: live.log_plot("late", [{"x": 1, "y": 2}], "x", "y"),
+        lambda live: live.log_artifact("late.txt"),
+    ],
+)
+def test_what_is_logged_after_the_run_was_saved_is_said_once_to_be_missing_there(log, caplog):
+    Path("late.txt").write_text("late")
+    live = make()
+    live.log_metric("m", 1)
+    live.end()
+    assert not caplog.records
+    log(live)
+    log(live)
+    (record,) = caplog.records
+    assert "has ended" in record.getMessage()
+    assert "not in the experiment" in record.getMessage()
+
+
+def test_logging_after_the_end_of_a_run_that_is_no_experiment_says_nothing(caplog):
+    live = make(save_dvc_exp=False)
+    live.end()
+    live.log_metric("late", 1)
+    assert not caplog.records
+
+
 def test_an_exception_that_leaves_the_block_is_the_one_the_user_sees():
     backend = RecordingBackend()
 
