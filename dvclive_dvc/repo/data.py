@@ -13,7 +13,7 @@ import stat
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DvcLiveError, SaveError
 from ..notices import logger
@@ -24,6 +24,7 @@ from .snapshot import named_like
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from .pointer import Content
     from .record import Record
 
 # dvc_data/hashfile/state.py, State.HASH_VERSION: later entries may mean something else.
@@ -39,19 +40,6 @@ _USUAL = re.compile(
     rb"(?:  isexec: true\n)?  hash: md5\n  path: (?P<path>[A-Za-z_][\w-]*(?:\.[\w-]+)*)\n",
     re.ASCII,
 )
-
-
-class Hashed(Protocol):
-    """What `store` says of a content: its hash (`.dir` at the end for a folder) and size."""
-
-    @property
-    def md5(self) -> str: ...  # noqa: D102 - the class docstring says it
-    @property
-    def size(self) -> int: ...  # noqa: D102
-    @property
-    def nfiles(self) -> int | None: ...  # noqa: D102
-    @property
-    def isexec(self) -> bool: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -84,7 +72,7 @@ class Committed:
     covered: frozenset[str] = frozenset()
 
 
-def committed(record: Record, store: Callable[[Path], Hashed]) -> Committed:
+def committed(record: Record, store: Callable[[Path], Content]) -> Committed:
     """Puts the changed data of the run's DVC project into the cache, by `store`.
 
     The user's own pointer files stay as they are; their new texts are returned. With
@@ -96,7 +84,7 @@ def committed(record: Record, store: Callable[[Path], Hashed]) -> Committed:
     covered = frozenset(output.path for output in outputs)
     if not record.commit_data:
         return Committed({}, covered)
-    new: dict[str, list[tuple[Output, Hashed]]] = {}
+    new: dict[str, list[tuple[Output, Content]]] = {}
     for output in _with_progress(changed(outputs, record.dvc_root), "Caching changed data"):
         try:
             hashed = store(Path(output.path))
@@ -422,7 +410,7 @@ def _with_progress(outputs: list[Output], what: str) -> Iterator[Output]:
 # -- the pointers' new texts -----------------------------------------------------------------
 
 
-def _updated(text: str, name: str, changes: list[tuple[Output, Hashed]]) -> str:
+def _updated(text: str, name: str, changes: list[tuple[Output, Content]]) -> str:
     base = name.rpartition("/")[2]
     if base.endswith(".dvc") and len(changes) == 1:
         output, hashed = changes[0]
@@ -444,7 +432,7 @@ def _updated(text: str, name: str, changes: list[tuple[Output, Hashed]]) -> str:
     return stream.getvalue()
 
 
-def _put(entry: Any, hashed: Hashed) -> None:
+def _put(entry: Any, hashed: Content) -> None:
     # What DVC keeps besides of the old content is stale with it (dvc/output.py, Output.add).
     for key in ("nfiles", "isexec", "cloud", "version_id", "etag", "checksum", "files"):
         entry.pop(key, None)

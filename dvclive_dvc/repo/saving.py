@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..backend import Outcome
-    from .data import Hashed
+    from .pointer import Content
     from .record import Record
 
 _FULL = 1 << 20  # bytes; less than a commit and its journal may take
@@ -72,7 +72,7 @@ def cause_of(error: Exception, record: Record) -> str:
 def _committed_data(record: Record) -> data.Committed:
     cache: ArtifactCache | None = None
 
-    def store(path: Path) -> Hashed:
+    def store(path: Path) -> Content:
         nonlocal cache
         if cache is None:
             cache = ArtifactCache(
