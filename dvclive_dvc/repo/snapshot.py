@@ -396,8 +396,10 @@ def _names_ending(index: bytes, ending: bytes) -> Iterator[bytes]:
 def _name_before(index: bytes, end: int) -> bytes | None:
     """The name of the entry that ends at `end`; None where what ends there is no name."""
     # gitformat-index(5): 40 bytes of facts, the hash, the flags with the name's length, the
-    # name; entries begin at multiples of eight after the header's twelve bytes.
-    for size in range(1, min(end, 0xFFF)):
+    # name; entries begin at multiples of eight after the header's twelve bytes. No name holds a
+    # zero byte; mostly the nearest one is the first of the flags, so that length is tried first.
+    longest = end - index.rfind(b"\0", 0, end) - 1
+    for size in (longest - 1, *range(1, min(longest + 1, 0xFFF))):
         for extended in (0, 2):
             entry = end - size - 62 - extended
             flags = int.from_bytes(index[entry + 60 : entry + 62], "big")
