@@ -131,8 +131,7 @@ def _tamed(document: Any) -> Any:
         return document
     out = {key: _tamed(value) for key, value in document.items()}
     if isinstance(out.get("encoding"), dict):
-        # What dvc-render left empty: an empty `column` would still split the plot.
-        out["encoding"] = {key: value for key, value in out["encoding"].items() if value != {}}
+        out["encoding"] = _completed(out["encoding"], out.get("mark"))
     if "loess" in out and isinstance(out.get("groupby"), list):
         out["groupby"] = [*out["groupby"], "__part"]
     transforms = out.get("transform")
@@ -151,3 +150,12 @@ def _tamed(document: Any) -> Any:
             "translate": "[mousedown, window:mouseup] > window:mousemove!",
         }
     return out
+
+
+def _completed(encoding: dict[str, Any], mark: Any) -> dict[str, Any]:
+    # What dvc-render left empty: an empty `column` would still split the plot.
+    full = {key: value for key, value in encoding.items() if value != {}}
+    # Its normalized confusion matrix chooses an ink for the shares, and never writes them.
+    if mark == "text" and "text" not in full and "datum.percent_of_y" in json.dumps(full):
+        full["text"] = {"field": "percent_of_y", "type": "quantitative", "format": ".2f"}
+    return full

@@ -18,7 +18,7 @@ def marks_and_fields(spec):
         return [marks_and_fields(part) for part in spec]
     if not isinstance(spec, dict):
         return spec
-    ours = {"data", "params", "title", "detail", "groupby", "bind", "value", "aggregate"}
+    ours = {"data", "params", "title", "detail", "groupby", "bind", "value", "aggregate", "text"}
     return {
         key: marks_and_fields(value)
         for key, value in spec.items()
@@ -38,6 +38,15 @@ def test_a_filled_template_is_the_one_dvc_fills(name):
     )
     assert marks_and_fields(ours) == marks_and_fields(theirs)
     assert "@" not in json.dumps({k: v for k, v in ours.items() if k != "title"}), "a blank is left"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("confusion", "xy_count"), ("confusion_normalized", "percent_of_y")]
+)
+def test_the_cells_of_a_confusion_matrix_hold_their_numbers(name, told):
+    layers = templates.spec(name, ("b",), None)["spec"]["layer"]
+    (texts,) = [layer["encoding"]["text"] for layer in layers if layer.get("mark") == "text"]
+    assert told in json.dumps(texts)
 
 
 def test_a_template_is_filled_once_for_all_charts():
