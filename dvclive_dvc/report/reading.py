@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import math
 import os
@@ -27,6 +28,7 @@ _POINTS_OF_ONE = 1_000
 _FEWEST_POINTS = 12
 _DEFAULT_TEMPLATE = "linear"
 _COUNTING = {"confusion", "confusion_normalized"}
+_JOINING = {"linear", "simple", "smooth"}
 
 
 class Reader:
@@ -183,6 +185,8 @@ def _of_rows(
         counts = list(seen.values())
     else:
         rows = _thinned(rows, ys[0] if ys else x, budget)
+        if template in _JOINING:
+            rows = _upwards(rows, x)
         columns = {field: [_plain(row.get(field)) for row in rows] for field in fields}
     return Chart(
         title=str(config.get("title") or name.removesuffix(".json")),
@@ -207,6 +211,20 @@ def _thinned(rows: Sequence[Mapping[str, Any]], y: str, budget: int) -> Sequence
     numbers = [v if isinstance(v, (int, float)) else math.nan for v in values]
     width = math.ceil(len(rows) / max(1, budget // 5))
     return [rows[i] for i in outlined(range(len(rows)), numbers, width)]
+
+
+def _upwards(rows: Sequence[Mapping[str, Any]], x: str) -> Sequence[Mapping[str, Any]]:
+    """Rows that fall along `x`, turned round.
+
+    Vega joins points by `x`, and leaves those that share one in their order: of a curve that was
+    computed from right to left, as precision over recall is, each upright part would be crossed.
+    """
+    values = [row.get(x) for row in rows]
+    numbers = [v for v in values if isinstance(v, (int, float))]
+    if len(numbers) < len(values) or numbers[-1] >= numbers[0]:
+        return rows
+    falling = all(b <= a for a, b in itertools.pairwise(numbers))
+    return rows[::-1] if falling else rows
 
 
 def _load_json(path: Path) -> Any:
