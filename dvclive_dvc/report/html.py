@@ -28,7 +28,7 @@ _SMALL = 64  # pixels: smaller pictures are shown with their pixels as squares
 
 def drawn(page: Page) -> bytes:
     """The file's bytes."""
-    script = vega.script()
+    script = vega.script() if page.charts else None
     charts, specs, notes = _described(page)
     scripts = [part for part in (script, _asset("report.js")) if part]
     data = {

@@ -230,6 +230,10 @@ def test_the_scripts_are_made_once_and_kept(layout, tmp_path, monkeypatch):
     assert b"vegaLite" in first
 
 
+def test_a_page_without_plots_carries_no_scripts_for_them(layout):
+    assert len(built(layout)) < 50_000
+
+
 def test_a_cache_that_cannot_be_written_costs_time_alone(layout, tmp_path, monkeypatch):
     from dvclive_dvc.report import keep
 
