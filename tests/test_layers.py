@@ -49,7 +49,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "repo.snapshot",
         }
     ),
-    frozenset({"repo.context", "repo.listing", "repo.objects", "repo.trees"}),
+    frozenset({"repo.context", "repo.hashes", "repo.listing", "repo.objects", "repo.trees"}),
     frozenset({"repo.git", "repo.record"}),
     frozenset({"backend"}),
     frozenset({"layout", "files", "losses", "yamltext"}),

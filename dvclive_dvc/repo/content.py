@@ -13,12 +13,12 @@ import os
 import stat
 import sys
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ArtifactError, RepositoryError
 from ..notices import logger
+from . import hashes as state
 from . import listing as listings
 from .objects import AT_ONCE, Objects, Stored
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _BATCH = 256  # small files a thread takes at a time
 _ROWS = 4096  # rows of DVC's state database written in one go
+# Below this mean size threads cost more, by passing Python's lock around, than they hash.
+_SHARED = 64 << 10
 _MAX_JOBS = 16  # beyond that a disk gains nothing
 
 
@@ -141,17 +143,6 @@ def _filter(ignore: Any, path: Path) -> listings.Filter | None:
     return None if plain else ignore
 
 
-def _info(status: os.stat_result) -> dict[str, Any]:
-    # What dvc_data's `State` looks at of a file (dvc_data/fsutils.py, `_localfs_info`).
-    return {
-        "type": "file",
-        "ino": status.st_ino,
-        "mtime": status.st_mtime,
-        "size": status.st_size,
-        "mode": status.st_mode,
-    }
-
-
 def _is_exec(status: os.stat_result) -> bool:
     return bool(status.st_mode & 0o111)
 
@@ -164,25 +155,6 @@ def _warn_changed(names: list[str]) -> None:
     )
 
 
-@contextlib.contextmanager
-def _forgiving_state(what: str) -> Iterator[None]:
-    """DVC's state is only a memory: when it cannot be used, DVC will hash once more."""
-    import sqlite3
-
-    from dvc_data.hashfile.cache import DiskError, Timeout
-
-    try:
-        yield
-    except (sqlite3.Error, DiskError, Timeout, OSError) as error:
-        logger.debug("cannot %s DVC's state: %s", what, error)
-
-
-def _hash_info(md5: str) -> Any:
-    from dvc_data.hashfile.hash_info import HashInfo
-
-    return HashInfo("md5", md5)
-
-
 # -- a file --------------------------------------------------------------------------------------
 
 
@@ -191,8 +163,8 @@ def _cache_file(
 ) -> tuple[Hashed, Callable[[], None]]:
     name, repo = str(path), dvc.repo
     known = None
-    with _forgiving_state("read"):
-        _, known = repo.state.get(name, repo.fs, _info(status))
+    with state.forgiving("read"):
+        _, known = repo.state.get(name, repo.fs, state.info_of(status))
     md5 = known.value if known is not None and known.name == "md5" else None
     is_link = path.is_symlink()
     fresh = md5 is None or not dvc.objects.has(md5, status.st_size)
@@ -207,15 +179,15 @@ def _cache_file(
             _warn_changed([name])
         else:
             status = stored.status
-            with _forgiving_state("write"):
-                repo.state.save(name, repo.fs, _hash_info(md5), _info(status))
+            state.keep(repo, [(name, md5, status)])
     assert md5 is not None  # noqa: S101 - either DVC's state knew it, or it was just hashed
     hashed = Hashed(md5, size, isexec=isexec)
 
     def relink() -> None:
         moved = _relink_file(name, hashed, dvc, is_link=is_link)
         if fresh or moved:
-            _save_link(dvc, path, str(round(path.stat().st_mtime * 1_000_000_000)))
+            token = str(round(path.stat().st_mtime * 1_000_000_000))
+            state.keep_link(repo, name, path.lstat().st_ino, token)
 
     return hashed, relink
 
@@ -238,8 +210,7 @@ def _set_exec(name: str, hashed: Hashed, dvc: Dvc) -> None:
         os.chmod(name, mode | stat.S_IXUSR)
         # An object that is no longer read-only is trusted only if the state knows its hash.
         target = dvc.objects.path(hashed.md5)
-        with _forgiving_state("write"):
-            dvc.repo.state.save(target, dvc.repo.fs, _hash_info(hashed.md5), _info(os.stat(target)))
+        state.keep(dvc.repo, [(target, hashed.md5, os.stat(target))])
 
 
 def _needs_relink(
@@ -268,7 +239,7 @@ def _linked(dvc: Dvc, wanted: Iterable[tuple[str, str]]) -> list[tuple[str, os.s
     """Puts links to, or copies of, objects in place of files; gives those that are new."""
     done: list[tuple[str, os.stat_result]] = []
     failed = 0
-    rows = []
+    rows: list[state.Row] = []
     for name, md5 in wanted:
         try:
             kind = dvc.objects.link_to(md5, name, dvc.kinds)
@@ -280,7 +251,7 @@ def _linked(dvc: Dvc, wanted: Iterable[tuple[str, str]]) -> list[tuple[str, os.s
             continue
         status = os.stat(name)
         done.append((name, status))
-        rows.append((name, _hash_info(md5), _info(status)))
+        rows.append((name, md5, status))
     if failed:
         logger.warning(
             "%d files are cached, but stay in the workspace as they were: none of cache.type=%s "
@@ -288,15 +259,8 @@ def _linked(dvc: Dvc, wanted: Iterable[tuple[str, str]]) -> list[tuple[str, os.s
             failed,
             ",".join(dvc.kinds),
         )
-    with _forgiving_state("write"):
-        dvc.repo.state.save_many(rows, dvc.repo.fs)
+    state.keep(dvc.repo, rows)
     return done
-
-
-def _save_link(dvc: Dvc, path: Path, token: str) -> None:
-    # What lets `dvc checkout` take away a file it knows and no longer needs.
-    with _forgiving_state("write"):
-        dvc.repo.state.set_link(str(path), path.lstat().st_ino, token)
 
 
 # -- a folder ------------------------------------------------------------------------------------
@@ -338,7 +302,8 @@ class _Folder:
 
         def relink() -> None:
             self._relink(listing, hashes)
-            _save_link(self._dvc, self._path, listings.link_token(self._root, listing, order))
+            token = listings.link_token(self._root, listing, order)
+            state.keep_link(self._dvc.repo, self._root, self._path.lstat().st_ino, token)
             self._remember(listing, bytes(hashes), hashed)
 
         if self._keep:
@@ -383,24 +348,22 @@ class _Folder:
     def _told_by_state(
         self, listing: Listing, hashes: bytearray, places: list[int]
     ) -> Iterator[int]:
-        state, fs = self._dvc.repo.state, self._dvc.repo.fs
-        rest = iter(places)
-        with _forgiving_state("read"):
-            while batch := list(islice(rest, 999)):
-                infos = {
-                    f"{self._root}/{listing.names[at]}": {
-                        "type": "file",
-                        "ino": listing.inode(at),
-                        "mtime": listing.mtimes[at],
-                        "size": listing.size(at),
-                    }
-                    for at in batch
-                }
-                answers = state.get_many(list(infos), fs, infos)
-                for at, (_, _, known) in zip(batch, answers, strict=False):
-                    if known is not None and known.name == "md5":
-                        hashes[at * 16 : at * 16 + 16] = bytes.fromhex(known.value)
-                        yield at
+        asked = (
+            (
+                at,
+                f"{self._root}/{listing.names[at]}",
+                {
+                    "type": "file",
+                    "ino": listing.inode(at),
+                    "mtime": listing.mtimes[at],
+                    "size": listing.size(at),
+                },
+            )
+            for at in places
+        )
+        for at, md5 in state.told(self._dvc.repo, self._root, asked):
+            hashes[at * 16 : at * 16 + 16] = bytes.fromhex(md5)
+            yield at
 
     def _missing(
         self,
@@ -427,14 +390,8 @@ class _Folder:
     # What is not
 
     def _store(self, listing: Listing, hashes: bytearray, unknown: list[int]) -> None:
-        rows: list[tuple[str, Any, dict[str, Any]]] = []
-        state, fs = self._dvc.repo.state, self._dvc.repo.fs
-
-        def save() -> None:
-            with _forgiving_state("write"):
-                state.save_many(rows, fs)
-            rows.clear()
-
+        rows: list[state.Row] = []
+        repo = self._dvc.repo
         label = self._path.name
         with _progress(len(unknown), label, unit="file") as told:
             for at, stored in self._stored(listing, unknown):
@@ -451,10 +408,11 @@ class _Folder:
                     continue
                 listing.put(at, stored.status)
                 name = f"{self._root}/{listing.names[at]}"
-                rows.append((name, _hash_info(stored.md5), _info(stored.status)))
+                rows.append((name, stored.md5, stored.status))
                 if len(rows) >= _ROWS:
-                    save()
-        save()
+                    state.keep(repo, rows)
+                    rows.clear()
+        state.keep(repo, rows)
         if self._changed:
             _warn_changed([f"{self._root}/{listing.names[at]}" for at in self._changed])
 
@@ -477,7 +435,8 @@ class _Folder:
             return done
 
         batches = _batches(listing, places)
-        if self._dvc.jobs == 1 or len(places) < 2:  # noqa: PLR2004 - nothing to share out
+        size = sum(listing.size(at) for at in places)
+        if self._dvc.jobs == 1 or len(places) < 2 or size < _SHARED * len(places):  # noqa: PLR2004 - nothing to share out
             for batch in batches:
                 yield from work(batch)
             return

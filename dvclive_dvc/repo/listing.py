@@ -64,10 +64,10 @@ class Listing:
 
     def put(self, place: int, status: os.stat_result) -> None:
         """Replaces the stamps of one file."""
-        inode = status.st_ino & 0x7FFF_FFFF_FFFF_FFFF
-        self.stamps[place * _STAMP : (place + 1) * _STAMP] = array(
-            "q", (inode, status.st_ctime_ns, status.st_size)
-        )
+        first, stamps = place * _STAMP, self.stamps
+        stamps[first] = status.st_ino & 0x7FFF_FFFF_FFFF_FFFF
+        stamps[first + 1] = status.st_ctime_ns
+        stamps[first + 2] = status.st_size
         self.mtimes[place] = status.st_mtime
 
     def drop(self, places: set[int]) -> None:
