@@ -1,6 +1,6 @@
 # Every target makes what it needs: python3 with venv, git and make are enough to begin with.
 #
-#   make demo    runs the spec's example in a new repository, ./demo
+#   make demo    runs DVCLive's own example in a new repository, ./demo
 #   make test    runs all tests          (make test ARGS="-k report")
 #   make lint    ruff and mypy
 #   make faults  kills 300 trainings at random moments and 150 at chosen ones, fills and breaks

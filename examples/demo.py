@@ -1,4 +1,4 @@
-"""Runs the spec's example in a new repository and shows what it left: `make demo`.
+"""Runs DVCLive's own example in a new repository and shows what it left: `make demo`.
 
     python examples/demo.py FOLDER
 
@@ -9,6 +9,7 @@ that all of this can be repeated by hand.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,13 +21,13 @@ MARK = ".made-by-make-demo"
 
 def shown(*command: str) -> None:
     """Runs a command under its own text; its output goes to the terminal."""
-    print("\n$", " ".join(command), flush=True)
+    print("\n$", shlex.join(command), flush=True)
     program = shutil.which(command[0], path=os.environ["PATH"])
     if program is None:
         sys.exit(f"The program '{command[0]}' is not there; install it and run this again.")
     done = subprocess.run([program, *command[1:]], check=False)
     if done.returncode:
-        sys.exit(f"`{' '.join(command)}` ended with {done.returncode}.")
+        sys.exit(f"`{shlex.join(command)}` ended with {done.returncode}.")
 
 
 def fresh(folder: Path) -> None:
@@ -68,6 +69,8 @@ def main(folder: Path) -> None:
     shown("git", "add", ".")
     shown("git", "commit", "--quiet", "--message", "A script to train with")
 
+    print("\nThe script, train.py:\n")
+    print(Path("train.py").read_text(encoding="utf-8").rpartition('"""')[2].strip())
     shown("python", "train.py")
 
     print("\nWhat is there now:\n")
@@ -77,6 +80,7 @@ def main(folder: Path) -> None:
     shown("dvc", "exp", "show", "--no-pager", "--drop", "Created")
     print(f"\nThe report: {Path('dvclive', 'report.html').resolve().as_uri()}")
     print(f"The repository: {Path.cwd()}")
+    print(f"`dvc` and `dvclive-dvc` for it: {scripts}")
 
 
 if __name__ == "__main__":

@@ -103,6 +103,12 @@ def test_the_demo_starts_anew_in_a_home_without_an_author(home, tmp_path):
         assert wanted in said, f"the demo does not show {wanted!r}:\n{said}"
 
 
+def test_the_demo_shows_its_script_and_commands_that_a_shell_takes(tmp_path):
+    said = run(sys.executable, PROJECT / "examples" / "demo.py", tmp_path / "demo").stdout
+    assert 'live.log_metric("nested/metric"' in said
+    assert "$ git commit --quiet --message 'A script to train with'" in said
+
+
 def test_the_demo_removes_no_folder_that_it_did_not_make(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     done = run(sys.executable, PROJECT / "examples" / "demo.py", tmp_path, check=False)
