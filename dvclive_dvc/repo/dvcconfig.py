@@ -15,14 +15,20 @@ _TRUE = {"true", "yes", "y", "1", "on"}
 
 def value(dvc_root: Path, section: str, option: str) -> str | None:
     """What DVC's configuration says: the last of system, global, project and local file."""
-    import configparser
-
     found = None
     for file in _files(dvc_root):
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            continue
+        if option not in text.lower():
+            continue  # mostly so, and the parser's import takes as long as writing the commit
+        import configparser
+
         parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
         try:
-            parser.read_string(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, configparser.Error):
+            parser.read_string(text)
+        except (ValueError, configparser.Error):
             continue
         found = parser.get(section, option, fallback=found)
     return found.strip("\"'") if found else found

@@ -114,32 +114,58 @@ def _generator() -> Callable[[], str]:
 # -- saving ----------------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def looking(record: Record) -> Iterator[Status]:
+    """A look at the tracked files, for `save`, that goes on within the block.
+
+    Raises `SaveError` where the repository cannot be looked at.
+    """
+    with _as_save_error(record):
+        git = Git(record.git_root, record.git)
+        _check_baseline(git, record.baseline)
+        status = Status(git, record.baseline)
+    try:
+        yield status
+    finally:
+        status.stop()
+
+
+@contextlib.contextmanager
+def _as_save_error(record: Record) -> Iterator[None]:
+    import pygit2
+
+    try:
+        yield
+    except (OSError, ValueError, KeyError, pygit2.GitError, RepositoryError) as error:
+        raise SaveError(
+            f"The experiment '{record.name}' could not be saved: {_reason(error)}"
+        ) from error
+
+
 def save(
     record: Record,
     outcome: Outcome,
     overrides: Mapping[str, bytes] | None = None,
     covered: Collection[str] = (),
+    *,
+    status: Status | None = None,
 ) -> str:
     """Saves the run as an experiment and returns its commit's full hash.
 
     Only objects and one new reference are written: no branch, index, stash, reflog, hook or
     lock of the user's is touched. `overrides` are files' contents that enter instead of those
     on disk (path relative to the Git root); `covered` are DVC's outputs (absolute), whose bytes
-    DVC keeps and Git must not.
+    DVC keeps and Git must not. `status` is a look that began earlier (`looking`).
 
     Raises `SaveError` with its cause when it could not be done; nothing is left behind then but
     objects that `git gc` removes.
     """
-    import pygit2
-
-    try:
+    if status is None:
+        with looking(record) as own:
+            return save(record, outcome, overrides, covered, status=own)
+    with _as_save_error(record):
         git = Git(record.git_root, record.git)
-        _check_baseline(git, record.baseline)
-        status = Status(git, record.baseline)
-        try:
-            tree = _tree(git, record, status, overrides or {}, covered)
-        finally:
-            status.stop()
+        tree = _tree(git, record, status, overrides or {}, covered)
         tree = _without_other_runs(git, record, tree)
         if git.head != record.baseline:
             logger.warning(
@@ -148,10 +174,6 @@ def save(
                 record.baseline[:7],
             )
         return _commit(git, record, outcome, tree)
-    except (OSError, ValueError, KeyError, pygit2.GitError, RepositoryError) as error:
-        raise SaveError(
-            f"The experiment '{record.name}' could not be saved: {_reason(error)}"
-        ) from error
 
 
 def _check_baseline(git: Git, baseline: str) -> None:
@@ -175,14 +197,17 @@ def _tree(
     overrides: Mapping[str, bytes],
     covered: Collection[str],
 ) -> bytes:
-    # What is not tracked is read while `git status` looks at what is.
+    # The run's own files are read and compressed while `git status` looks at what is tracked.
     blobs = Blobs(git)
-    own = [path for path in _own_files(record, covered) if path.split(b"/", 1)[0] != b".git"]
-    tracked = status.result()
+    own = {path for path in _own_files(record, covered) if path.split(b"/", 1)[0] != b".git"}
     for path in own:
-        blobs.add(path, tracked.on_disk.pop(path, None))
+        blobs.add(path)
+    tracked = status.result()
     for path, before in tracked.on_disk.items():
-        blobs.add(path, before)
+        if path not in own:
+            blobs.add(path, before)
+        elif before is not None:
+            blobs.amend(path, before)
     for path in tracked.conflict:
         logger.warning(
             "'%s' is in conflict; the experiment has it as it is in the working tree.",

@@ -30,8 +30,9 @@ def save(record: Record, outcome: Outcome) -> str:
 
     Raises SaveError, with the journal left in place.
     """
-    kept = _committed_data(record)
-    commit = experiments.save(record, outcome, kept.overrides, kept.covered)
+    with experiments.looking(record) as status:  # while DVC's data is looked at
+        kept = _committed_data(record)
+        commit = experiments.save(record, outcome, kept.overrides, kept.covered, status=status)
     journal.remove(record)
     autopush.push(record, commit)
     return commit

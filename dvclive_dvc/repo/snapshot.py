@@ -203,6 +203,14 @@ class Blobs:
         else:
             self._done[path] = (self._mode(info.st_mode, before), self._blob(data))
 
+    def amend(self, path: bytes, before: trees.Entry) -> None:
+        """Tells of a file added already what the index has there; see `add`."""
+        if path in self._waiting:
+            self._waiting[path] = before
+        elif path in self._done and self._done[path][0] != trees.LINK:
+            mode, blob = self._done[path]
+            self._done[path] = (self._mode(mode, before), blob)
+
     def result(self) -> dict[bytes, trees.Entry]:
         """The entries of all files that were added and are there."""
         if self._waiting:

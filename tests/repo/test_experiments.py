@@ -112,6 +112,29 @@ def test_links_and_modes_in_the_runs_folder_are_kept(repos):
     assert re.search(r"120000 blob \w+\tdvclive/latest", listing)
 
 
+def test_a_tracked_result_keeps_the_mode_and_line_endings_that_the_index_has(repos):
+    repo = repos.make("git_and_dvc")
+    record = record_of(repo)
+    write_run(record.dir)
+    (record.dir / "tool.sh").write_text("one")
+    (record.dir / "crlf.csv").write_bytes(b"a\r\n")
+    repo.git("add", "-f", "dvclive")
+    repo.git("update-index", "--chmod=+x", "dvclive/tool.sh")
+    repo.git("config", "core.filemode", "false")
+    repo.write(".gitattributes", "*.csv text=auto\n")
+    repo.commit()
+    (record.dir / "tool.sh").write_text("two")
+    (record.dir / "crlf.csv").write_bytes(b"b\r\n")
+    commit = experiments.save(record, Outcome())
+    repo.git("add", "-u")
+    staged = repo.git("ls-files", "-s", "dvclive")
+    assert staged.replace(" 0\t", "\t") == repo.git(
+        "ls-tree", "-r", "--format=%(objectmode) %(objectname)%x09%(path)", commit, "dvclive"
+    )
+    assert staged.startswith("100644")
+    assert "100755" in staged
+
+
 def test_a_run_whose_folder_was_removed_is_saved_without_it(repos):
     repo = repos.make("git_and_dvc")
     record = record_of(repo)
