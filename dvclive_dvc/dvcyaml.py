@@ -68,9 +68,10 @@ class Owned:
 
 def _resolved(entry: object, folder: Path) -> str | None:
     """The absolute path an entry of a dvc.yaml in `folder` names; None for what is no path."""
-    if not isinstance(entry, str) or "${" in entry or "://" in entry:
+    if not isinstance(entry, str) or _is_template(entry) or "://" in entry:
         return None
-    return os.path.normpath(os.path.join(folder, entry))  # noqa: PTH118 - lexical, as DVC does
+    path = os.path.join(folder, _read_back(entry))  # noqa: PTH118 - lexical, as DVC does
+    return os.path.normpath(path)
 
 
 def _shown(path: Path, folder: Path) -> str:
@@ -79,7 +80,34 @@ def _shown(path: Path, folder: Path) -> str:
         text = os.path.relpath(path, folder)
     except ValueError:  # another drive
         text = str(path)
-    return text.replace(os.sep, "/")
+    return str(_literal(text.replace(os.sep, "/"), "path"))
+
+
+# DVC fills `${name}` from `vars` everywhere in a dvc.yaml, also in keys, and reads nothing of the
+# file when there is no such name; `\${name}` is text to it (dvc.parsing.interpolate).
+_TEMPLATE, _ESCAPED = "${", r"\${"
+
+
+def _literal(value: Any, name: str) -> Any:
+    """The value as it has to stand in a dvc.yaml, for DVC to read just that."""
+    return _each_text(yamltext.plain(value, name), lambda text: text.replace(_TEMPLATE, _ESCAPED))
+
+
+def _read_back(value: Any) -> Any:
+    """What DVC reads from a value without templates."""
+    return _each_text(value, lambda text: text.replace(_ESCAPED, _TEMPLATE))
+
+
+def _is_template(value: Any) -> bool:
+    return isinstance(value, str) and _TEMPLATE in value.replace(_ESCAPED, "")
+
+
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {_each_text(key, change): _each_text(one, change) for key, one in value.items()}
+    return [_each_text(one, change) for one in value] if isinstance(value, list) else value
 
 
 # -- what becomes of a section's entries ---------------------------------------------------
@@ -199,7 +227,7 @@ def _plots(
 
     def writer(plot: Plot) -> Callable[[Any], Any]:
         def make(old: Any) -> Any:
-            asked = yamltext.plain(dict(plot.config), "plot")
+            asked = _literal(dict(plot.config), "plot")
             config = _with_users_keys(
                 asked, old, before.get(str(plot.path)), is_default=plot.path in owned.defaults
             )
@@ -224,7 +252,7 @@ def _with_users_keys(
     there = _config(old)
     if before is None:
         return {**asked, **there} if is_default else {**there, **asked}
-    written = yamltext.plain(dict(before.config), "plot")
+    written = _literal(dict(before.config), "plot")
     unset = object()
     changed = {key: value for key, value in there.items() if written.get(key, unset) != value}
     removed = written.keys() - there.keys()
@@ -264,11 +292,11 @@ def _artifact(artifact: Artifact, folder: Path) -> dict[str, Any]:
     value: dict[str, Any] = {"path": _shown(artifact.path, folder)}
     for key, given in (("type", artifact.type), ("desc", artifact.desc)):
         if given is not None:
-            value[key] = yamltext.plain(given, key)
+            value[key] = _literal(given, key)
     if artifact.labels:
-        value["labels"] = yamltext.plain(artifact.labels, "labels")
+        value["labels"] = _literal(artifact.labels, "labels")
     if artifact.meta:
-        value["meta"] = yamltext.plain(dict(artifact.meta), "meta")
+        value["meta"] = _literal(dict(artifact.meta), "meta")
     return value
 
 
@@ -716,6 +744,7 @@ def read_entries(layout: Layout) -> Entries:
     for name, value in _entries_of(document.get("artifacts")):
         path = _resolved(value.get("path") if isinstance(value, dict) else None, file.parent)
         if path is not None and isinstance(name, str) and (whole or owned.holds(path)):
+            value = _read_back(value)  # noqa: PLW2901 - the same, in the user's words
             artifacts[name] = Artifact(
                 Path(path),
                 type=value.get("type"),
@@ -727,7 +756,16 @@ def read_entries(layout: Layout) -> Entries:
         params=tuple(map(Path, paths("params"))),
         metrics=tuple(map(Path, paths("metrics"))),
         plots=tuple(
-            Plot(Path(path), dict(_config(entry))) for path, entry in paths("plots").items()
+            # A template is the user's and stays in the file, asked for or not.
+            Plot(
+                Path(path),
+                {
+                    key: _read_back(value)
+                    for key, value in _config(entry).items()
+                    if not _is_template(value)
+                },
+            )
+            for path, entry in paths("plots").items()
         ),
         artifacts=artifacts,
     )

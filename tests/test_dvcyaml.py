@@ -672,6 +672,40 @@ def test_what_the_user_wrote_on_a_plot_survives_a_resumed_run(tmp_path):
     assert "x: timestamp" in place.dvcyaml.read_text()
 
 
+def test_what_looks_like_a_template_is_text_to_dvc_and_comes_back_in_a_resumed_run():
+    from dvc.parsing.context import Context
+    from dvc.parsing.interpolate import get_matches
+
+    place = Layout.at("${dir}")
+    place.root.mkdir()
+    looks = {"x": "${a}", "y": ["$b", "${c"], "title": r"\${loss} and \\${d}"}
+    plots = (Plot(place.custom_dir / "${p}.json", looks),)
+    artifact = Artifact(place.root / "${m}.pt", "model", "${s}", ("${l}",), {"${k}": ["${v}"]})
+    entries = Entries((place.params_file,), (place.metrics_file,), plots, {"m": artifact})
+    Writer(place, resume=False).write(entries)
+    text = place.dvcyaml.read_text()
+
+    read = Context().resolve(yamltext.load(text))
+    assert read["plots"] == [{"plots/custom/${p}.json": looks}]
+    assert read["artifacts"]["m"]["meta"] == {"${k}": ["${v}"]}
+    assert all(not get_matches(line) for line in text.splitlines())
+
+    assert dvcyaml.read_entries(place) == entries
+    Writer(place, resume=True).write(dvcyaml.read_entries(place))
+    assert place.dvcyaml.read_text() == text
+
+
+def test_a_template_that_the_user_wrote_on_a_plot_stays_one_in_a_resumed_run():
+    place = Layout.at("dvclive")
+    place.custom_dir.mkdir(parents=True)
+    text = "plots:\n- plots/custom/p.json:\n    x: a\n    title: ${title}\n"
+    place.dvcyaml.write_text(text)
+    found = dvcyaml.read_entries(place)
+    assert found.plots == (Plot(place.custom_dir / "p.json", {"x": "a"}),)
+    Writer(place, resume=True).write(found)
+    assert place.dvcyaml.read_text() == text
+
+
 def test_of_a_shared_file_a_resumed_run_reads_only_what_is_surely_its_own(tmp_path):
     place = Layout.at("dvclive", "dvc.yaml")
     (tmp_path / "dvc.yaml").write_text(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
-from situations import git
+from situations import dvc_inside, git
 
 from dvclive_dvc import Live
 from dvclive_dvc.errors import ArtifactError
@@ -78,3 +80,22 @@ def test_a_template_that_dvc_does_not_find_is_said_once(repos, caplog):
             live.log_plot("bad", points, "x", "y", template="missing")
             live.next_step()
     assert caplog.text.count("DVC has no template 'missing'") == 1
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_nothing_that_is_logged_is_a_template_to_dvc(repos, shared):
+    repo = repos.make("git_and_dvc")
+    name, points = "${name}", [{"x": 1, "y": 2}]
+    repo.write("${model}.pt", "weights")
+    with Live(name, dvcyaml="dvc.yaml" if shared else True, report=None) as live:
+        live.log_metric(name, 1)
+        live.log_param(name, name)
+        live.log_plot(name, points, "x", "y", title=name)
+        live.log_artifact("${model}.pt", name="model", desc=name, meta={name: name})
+    workspace, head = json.loads(dvc_inside("exp", "show", "--json"))
+    run = head["experiments"][0]["revs"][0]
+    for shown in (workspace, run):
+        assert shown["error"] is None
+        assert shown["data"]["metrics"]["${name}/metrics.json"]["data"] == {name: 1}
+    dvc_inside("plots", "show", "-o", "page")
+    assert '"title": "${name}"' in (repo.root / "page" / "index.html").read_text()
