@@ -127,6 +127,10 @@ class RepositoryError(DvcLiveError):
     """Git or DVC stand in the way; raised when the run starts, only warned about later."""
 
 
+class RepositoryFormatError(RepositoryError):
+    """The Git repository is of a format that DVC cannot read; `Live` goes on without it."""
+
+
 class DvcyamlSyntaxError(RepositoryError):
     """The dvc.yaml to be merged into is not what DVC could read; nothing was written."""
 

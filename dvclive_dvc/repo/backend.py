@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 
 from ..backend import Entries, Mode, Outcome, Request, Run, Status, Tracked
 from ..dvcyaml import Writer
-from ..errors import ArtifactError, ArtifactNotFoundError, CallerError, RunInProgressError
+from ..errors import (
+    ArtifactError,
+    ArtifactNotFoundError,
+    CallerError,
+    RepositoryFormatError,
+    RunInProgressError,
+)
 from ..notices import logger
 from . import context as surroundings
 from . import initialise, join, journal, recovery, saving, sources
@@ -45,7 +51,11 @@ _IN_STAGE = {
 
 def find(cwd: Path | None = None, environ: Mapping[str, str] = os.environ) -> DvcBackend | str:
     """The backend for a folder, or the sentence that says why there is none."""
-    context = surroundings.detect(cwd, environ)
+    try:
+        context = surroundings.detect(cwd, environ)
+    except RepositoryFormatError as error:
+        # Nothing that the user could mend for this run, so it goes on like one outside Git.
+        return f"{error} The run is logged, but it cannot be saved as an experiment."
     if context.git_root is None and context.dvc_root is None:
         return " ".join((*context.notes, _NO_GIT))
     return DvcBackend(context)

@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import RepositoryError
+from ..errors import RepositoryError, RepositoryFormatError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -129,10 +129,15 @@ def _open(path: str) -> pygit2.Repository:
                 "another user (usual in containers). To use it: "
                 f"git config --global --add safe.directory '{folder}'"
             ) from error
+        if "unsupported extension" in text or "object format" in text:
+            raise RepositoryFormatError(
+                f"The Git repository at '{folder}' is of a kind that DVC cannot read ({text}). "
+                "Use one with SHA-1 hashes and ordinary reference files "
+                "(`git init --object-format=sha1 --ref-format=files`)."
+            ) from error
         raise RepositoryError(
-            f"The Git repository at '{folder}' is of a kind that DVC cannot read ({text}). "
-            "Use one with SHA-1 hashes and ordinary reference files "
-            "(`git init --object-format=sha1 --ref-format=files`)."
+            f"The Git repository at '{folder}' cannot be opened ({text}). `git status` there "
+            "tells more."
         ) from error
 
 

@@ -55,6 +55,19 @@ def test_dvc_is_initialised_as_dvc_init_would_with_nothing_staged(repos, caplog)
     assert name in repo.dvc("exp", "list", "--name-only")
 
 
+@pytest.mark.parametrize("shape", ["sha256", "reftable"])
+def test_in_a_repository_that_dvc_cannot_read_the_run_is_logged_with_one_warning(
+    repos, shape, caplog
+):
+    repo = repos.make(shape)
+    with Live(report=None) as live:
+        live.log_metric("m", 1)
+    warnings = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert ["kind that DVC cannot read" in record.message for record in warnings] == [True]
+    assert (repo.root / "dvclive" / "metrics.json").is_file()
+    assert not (repo.root / ".dvc" / "tmp" / "dvclive").exists()
+
+
 def test_what_the_user_includes_enters_the_experiment_and_what_is_missing_is_said(repos, caplog):
     repo = repos.make("git_and_dvc")
     repo.write("config/local.yaml", "lr: 1\n")
