@@ -192,7 +192,10 @@ class Live:
             self._artifacts = dict(former.artifacts)
             self._has_images = former.has_images
             self._metrics.resumed = former.has_metrics
-            logger.info("Resumed '%s' at step %d.", self.dir, self._step)
+            if former == remains.Remains():
+                logger.info("There is no run in '%s' to resume: a new one begins.", self.dir)
+            else:
+                logger.info("Resumed '%s' at step %d.", self.dir, self._step)
 
     # -- what the run is ---------------------------------------------------------------
 

@@ -566,6 +566,18 @@ def test_a_resumed_run_goes_on_as_if_it_had_never_stopped():
     assert without_times(parts) == without_times(whole)
 
 
+def test_a_resumed_run_says_where_it_goes_on_or_that_there_is_nothing_to_resume(caplog):
+    caplog.set_level(logging.INFO, "dvclive_dvc")
+    with make(resume=True) as live:
+        live.log_metric("m", 1)
+        live.next_step()
+    make(resume=True)
+    assert [record.getMessage() for record in caplog.records] == [
+        "There is no run in 'dvclive' to resume: a new one begins.",
+        "Resumed 'dvclive' at step 1.",
+    ]
+
+
 def test_without_resume_the_step_starts_again_and_former_keys_vanish():
     with make() as live:
         live.log_metric("old", 1)
