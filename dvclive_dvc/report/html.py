@@ -355,8 +355,8 @@ def _artifacts(page: Page) -> Iterator[str]:
         return
     yield (
         '<section id="artifacts">\n<div class="head"><h2>Artifacts</h2></div>\n'
-        '<div class="card table"><table><thead><tr><th>Name</th><th>Type</th><th>Path</th>'
-        '<th class="wide">Description</th></tr></thead><tbody>'
+        '<div class="card table artifacts"><table><thead><tr><th>Name</th><th>Type</th>'
+        '<th>Path</th><th class="wide">Description</th></tr></thead><tbody>'
     )
     for name, kind, path, desc in page.artifacts:
         yield (

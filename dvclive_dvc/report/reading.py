@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _POINTS = 60_000
 _POINTS_OF_ONE = 1_000
 _FEWEST_POINTS = 12
+# Characters of one value: the file that holds it has the rest.
+_LONGEST_TEXT = 600
 _DEFAULT_TEMPLATE = "linear"
 _COUNTING = {"confusion", "confusion_normalized"}
 _JOINING = {"linear", "simple", "smooth"}
@@ -264,11 +266,16 @@ def _flat(value: Any, joint: str, prefix: str = "") -> Iterator[tuple[str, str]]
 
 
 def _text(value: Any) -> str:
+    """A value as one reads it; of a long one, such as a list of ids, how it begins."""
     if isinstance(value, str):
-        return value
-    if isinstance(value, (list, dict, bool)) or value is None:
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return str(value)
+        text = value
+    elif isinstance(value, (list, dict, bool)) or value is None:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    else:
+        return str(value)
+    if len(text) <= _LONGEST_TEXT:
+        return text
+    return f"{text[:_LONGEST_TEXT]}\u2026 ({len(text):,} characters)"
 
 
 def _status(outcome: Outcome | None) -> tuple[str, str]:

@@ -10,6 +10,7 @@ import pytest
 from report import chromium, runs
 from situations import PROJECT
 
+from dvclive_dvc.backend import Artifact, Entries
 from dvclive_dvc.layout import Layout
 from dvclive_dvc.report import Reporter
 
@@ -262,3 +263,44 @@ def test_a_metric_of_one_step_is_a_point_on_a_true_axis(browser, tmp_path):
     )
     low, high = browser.run(domain)
     assert low < 0.5 < high
+
+
+def test_a_long_name_leaves_the_plot_its_room(browser, tmp_path):
+    layout = Layout.at(tmp_path / "dvclive")
+    runs.put_metric(layout, "a_long_name_" * 16, [1, 2, 3])
+    runs.put_metric(layout, "short", [1, 2, 3])
+    Reporter(layout, "html").build(runs.facts(layout))
+    browser.open(layout.report_file("html"))
+    browser.until(DRAWN)
+    long, short = browser.run("[...report.views.values()].map(({ view }) => view.height())")
+    assert long == short
+    assert long > 100
+
+
+def test_tiny_values_have_labels_that_differ(browser, tmp_path):
+    layout = Layout.at(tmp_path / "dvclive")
+    runs.put_metric(layout, "lr", [1e-12, 2e-12, 3e-12])
+    Reporter(layout, "html").build(runs.facts(layout))
+    browser.open(layout.report_file("html"))
+    browser.until(DRAWN)
+    browser.run("dispatchEvent(new Event('beforeprint'))")  # as SVG, whose text can be read
+    labels = browser.run(
+        "[...document.querySelectorAll('.plot svg text')].map((text) => text.textContent)"
+    )
+    assert "1e-12" in labels, labels
+
+
+def test_a_long_description_leaves_the_artifacts_name_whole(browser, tmp_path):
+    layout = Layout.at(tmp_path / "dvclive")
+    layout.root.mkdir()
+    weights = Artifact(layout.root / "w.bin", type="model", desc="d" * 400)
+    facts = runs.facts(layout, entries=Entries(artifacts={"weights": weights}))
+    Reporter(layout, "html").build(facts)
+    browser.open(layout.report_file("html"))
+    browser.until("document.readyState === 'complete'")
+    lines = browser.run(
+        "(() => { const range = document.createRange();"
+        " range.selectNodeContents(document.querySelector('#artifacts tbody th'));"
+        " return range.getClientRects().length; })()"
+    )
+    assert lines == 1, "the name is one line"

@@ -230,6 +230,16 @@ def test_the_scripts_are_made_once_and_kept(layout, tmp_path, monkeypatch):
     assert b"vegaLite" in first
 
 
+def test_of_a_long_parameter_the_beginning_is_shown(layout):
+    ids = list(range(5000))
+    layout.params_file.write_text(json.dumps({"ids": ids, "short": [1, 2]}))
+    source = built(layout)
+    assert "[0, 1, 2, 3," in source
+    assert "1234, 1235" not in source
+    assert f"\u2026 ({len(json.dumps(ids)):,} characters)" in source
+    assert "[1, 2]" in source
+
+
 def test_a_page_without_plots_carries_no_scripts_for_them(layout):
     assert len(built(layout)) < 50_000
 

@@ -31,8 +31,9 @@
       font,
       view: { stroke: null },
       axis,
-      axisX: { grid: false, tickCount: 6, labelLimit: 90 },
-      axisY: { domain: false, ticks: false, tickCount: 5, labelLimit: 110 },
+      axisX: { grid: false, tickCount: 6, labelLimit: 90, titleLimit: 260 },
+      // A title longer than its axis would push the plot itself out of the picture.
+      axisY: { domain: false, ticks: false, tickCount: 5, labelLimit: 110, titleLimit: 150 },
       legend: {
         labelColor: ink, titleColor: ink, labelFont: font, titleFont: font, title: null,
         orient: facet ? "right" : "top", labelLimit: 180, gradientLength: 160,
@@ -113,12 +114,17 @@
     const most = chart.c[0].reduce((a, b) => (typeof b === "number" && b > a ? b : a), 0);
     // Vega gives a scale of one value a single tick, whose label it rounds to a whole number.
     const known = single ? chart.c[1].filter((v) => typeof v === "number") : [];
+    const tiny = known.length > 0 && known.every((v) => Math.abs(v) < 1e-4) && known.some(Boolean);
     const flat = known.length > 0 && known.every((v) => v === known[0]) ? known[0] : null;
     each(spec, (part) => {
       const { y } = part.encoding || {};
       if (flat !== null && y && y.field === value && y.type === "quantitative") {
         const room = Math.abs(flat) * 0.1 || 1;
         y.scale = { ...y.scale, domain: [flat - room, flat + room] };
+      }
+      // Written out, the zeros of 0.0000012 are all that fits.
+      if (tiny && y && y.field === value && y.type === "quantitative") {
+        y.axis = { ...y.axis, format: "~e" };
       }
       const { x, color, strokeDash } = part.encoding || {};
       const legend = {
