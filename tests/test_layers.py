@@ -49,7 +49,16 @@ FLOORS: tuple[frozenset[str], ...] = (
             "repo.snapshot",
         }
     ),
-    frozenset({"repo.context", "repo.hashes", "repo.listing", "repo.objects", "repo.trees"}),
+    frozenset(
+        {
+            "repo.context",
+            "repo.dvcignore",
+            "repo.hashes",
+            "repo.listing",
+            "repo.objects",
+            "repo.trees",
+        }
+    ),
     frozenset({"repo.git", "repo.record"}),
     frozenset({"backend"}),
     frozenset({"layout", "files", "losses", "yamltext"}),

@@ -171,14 +171,11 @@ class ArtifactCache:
             ) from error
 
     def _check_dvcignore(self, path: Path, dvc: content.Dvc) -> None:
-        ignore = content.dvcignore(dvc)
-        # As `dvc add` asks (dvc/output.py, `_validate_output_path`).
-        if ignore.is_ignored(dvc.repo.fs, str(path), ignore_subrepos=False):
-            rules = ignore.check_ignore(str(path)).pattern_infos
+        rule = dvc.ignore.rule(path)
+        if rule is not None:
             raise ArtifactError(
-                f"Artifact '{path}' is ignored by DVC"
-                + (f" ({rules[-1]})" if rules else "")
-                + ". Change that rule, or log the artifact with copy=True."
+                f"Artifact '{path}' is ignored by DVC ({rule}). Change that rule, or log the "
+                "artifact with copy=True."
             )
 
     # -- pointer -------------------------------------------------------------------------------

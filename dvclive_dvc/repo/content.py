@@ -20,6 +20,7 @@ from ..errors import ArtifactError, RepositoryError
 from ..notices import logger
 from . import hashes as state
 from . import listing as listings
+from .dvcignore import DvcIgnore
 from .objects import AT_ONCE, Objects, Stored
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _BATCH = 256  # small files a thread takes at a time
 _ROWS = 4096  # rows of DVC's state database written in one go
+_NEVER = (0, 0)  # what no folder of the cache is like
 # Below this mean size threads cost more, by passing Python's lock around, than they hash.
 _SHARED = 64 << 10
 _MAX_JOBS = 16  # beyond that a disk gains nothing
@@ -62,6 +64,7 @@ class Dvc:
     kinds:    `cache.type`: how a file gets from the cache into the workspace, best first.
     jobs:     `core.checksum_jobs`, or the number of cores.
     memories: the folder for what is remembered of cached folders.
+    ignore:   what its `.dvcignore` files say.
     """
 
     repo: Any
@@ -69,6 +72,7 @@ class Dvc:
     kinds: list[str]
     jobs: int
     memories: Path
+    ignore: DvcIgnore
     autostage: bool
     uses_git: bool
 
@@ -109,6 +113,7 @@ def open_dvc(root: Path) -> Dvc:
         kinds=list(odb.cache_types),
         jobs=core.get("checksum_jobs") or min(_MAX_JOBS, _cores()),
         memories=Path(repo.site_cache_dir) / "dvclive-folders",
+        ignore=DvcIgnore(repo),
         autostage=bool(core.get("autostage")),
         uses_git=not core.get("no_scm"),
     )
@@ -118,29 +123,6 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def dvcignore(dvc: Dvc) -> Any:
-    """DVC's own filter of what `.dvcignore` files name, as they are now."""
-    # Made anew for each artifact: it remembers a verdict on every path it was asked about, and
-    # a `.dvcignore` may have been edited since.
-    from dvc.ignore import DvcIgnoreFilter
-
-    return DvcIgnoreFilter(dvc.repo.fs, dvc.repo.root_dir)
-
-
-def _filter(ignore: Any, path: Path) -> listings.Filter | None:
-    """DVC's rules below `path`, or None where they are only its built-in ones.
-
-    Those are a handful of names; DVC's general answer costs several microseconds a file.
-    """
-    ignore(str(path), [], [])  # makes it read the `.dvcignore` files on the way to `path`
-    try:
-        rules = ignore.ignores_trie_fs.longest_prefix(ignore._get_key(str(path))).value  # noqa: SLF001 - guarded: without it only the fast way is lost
-        plain = {rule.patterns for rule in rules.pattern_list} == {".hg/", ".git/", ".git", ".dvc/"}
-    except (AttributeError, KeyError, TypeError):
-        plain = False
-    return None if plain else ignore
 
 
 def _is_exec(status: os.stat_result) -> bool:
@@ -278,6 +260,10 @@ class _Folder:
         self._memory_file = dvc.memories / key
         self._gone: set[int] = set()
         self._changed: list[int] = []
+        # The cache's folders by their first byte: those that nobody wrote to since the last time,
+        # and those that this time did.
+        self._standing: dict[int, tuple[int, int]] = {}
+        self._written: set[int] = set()
 
     def cache(self) -> tuple[Hashed, Callable[[], None]]:
         listing = self._list()
@@ -297,6 +283,7 @@ class _Folder:
         data = listings.tree_bytes(listing, bytes(hashes), order)
         md5 = hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir"
         objects.put_bytes(md5, data)
+        self._written.add(int(md5[:2], 16))
         del data
         hashed = Hashed(md5, listing.total(), len(listing.names))
 
@@ -311,7 +298,7 @@ class _Folder:
         return hashed, relink
 
     def _list(self) -> Listing:
-        listing = listings.scan(self._root, _filter(dvcignore(self._dvc), self._path))
+        listing = listings.scan(self._root, self._dvc.ignore.below(self._path))
         try:
             "\0".join(listing.names).encode()
         except UnicodeEncodeError as error:
@@ -373,12 +360,14 @@ class _Folder:
         memory: Memory | None,
     ) -> list[int]:
         """Those of `places` whose object is not in the cache (any more)."""
-        buckets = memory.buckets if memory is not None else {}
-        standing = {
-            int(name, 16) for name, was in buckets.items() if _bucket(self._dvc, name) == was
-        }
-        if len(standing) == 256:  # noqa: PLR2004 - the folders 00 to ff
-            return []
+        standing: dict[int, tuple[int, int]] = {}
+        if memory is not None:
+            for name, was in memory.buckets.items():
+                if _bucket(self._dvc, name) == was:
+                    standing[int(name, 16)] = was
+            self._standing = standing
+            if len(standing) == len(memory.buckets):
+                return []
         has = self._dvc.objects.has
         return [
             at
@@ -399,7 +388,9 @@ class _Folder:
                 if stored is None:
                     self._gone.add(at)
                     continue
-                hashes[at * 16 : at * 16 + 16] = bytes.fromhex(stored.md5)
+                digest = bytes.fromhex(stored.md5)
+                hashes[at * 16 : at * 16 + 16] = digest
+                self._written.add(digest[0])
                 if stored.status is None:
                     self._changed.append(at)
                     # No stamp is right for it, so that it is looked at again next time.
@@ -479,11 +470,11 @@ class _Folder:
 
     def _remember(self, listing: Listing, hashes: bytes, hashed: Hashed) -> None:
         buckets = {}
-        for number in range(256):
+        for number in set(hashes[::16]):
+            # What was seen before the work is the safer to keep: a removal since shows.
+            seen = None if number in self._written else self._standing.get(number)
             name = f"{number:02x}"
-            seen = _bucket(self._dvc, name)
-            if seen is not None:
-                buckets[name] = seen
+            buckets[name] = seen or _bucket(self._dvc, name) or _NEVER
         memory = listings.Memory(
             listing.names, listing.stamps, listing.mtimes, hashes, hashed.md5, hashed.size, buckets
         )
