@@ -180,7 +180,7 @@ def _check_baseline(git: Git, baseline: str) -> None:
     if baseline not in git.repo:
         # Rebased away and collected since; a commit without its parent would break Git.
         raise RepositoryError(
-            f"the commit that the run began on, {baseline[:7]}, is no longer in the repository."
+            f"the commit that the run began on, {baseline[:7]}, is no longer in the repository"
         )
 
 

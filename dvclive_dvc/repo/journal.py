@@ -383,6 +383,13 @@ def holder_of(directory: Path, dvc_root: Path) -> Record | None:
     return None
 
 
+def below(record: Record) -> Iterator[Path]:
+    """Folders inside the run's own in which other runs go on, or wait to be saved."""
+    for entry in read_all(record.dvc_root)[0]:
+        if entry.record.dir != record.dir and entry.record.dir.is_relative_to(record.dir):
+            yield entry.record.dir
+
+
 def _in_folder(directory: Path, dvc_root: Path) -> Iterator[Entry]:
     """Journals of the runs in a folder that have not told their end."""
     for entry in read_all(dvc_root)[0]:

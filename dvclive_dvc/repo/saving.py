@@ -32,7 +32,8 @@ def save(record: Record, outcome: Outcome) -> str:
     """
     with experiments.looking(record) as status:  # while DVC's data is looked at
         kept = _committed_data(record)
-        commit = experiments.save(record, outcome, kept.overrides, kept.covered, status=status)
+        left_out = kept.covered.union(map(str, journal.below(record)))
+        commit = experiments.save(record, outcome, kept.overrides, left_out, status=status)
     journal.remove(record)
     autopush.push(record, commit)
     return commit

@@ -55,6 +55,24 @@ def test_dvc_is_initialised_as_dvc_init_would_with_nothing_staged(repos, caplog)
     assert name in repo.dvc("exp", "list", "--name-only")
 
 
+def test_a_run_inside_the_folder_of_another_has_an_experiment_of_its_own(repos):
+    repo = repos.make("git_and_dvc")
+    outer = Live("runs", exp_name="outer", report=None)
+    inner = Live("runs/fold-1", exp_name="inner", report=None)
+    for live in (outer, inner):
+        live.log_metric("m", 1)
+    outer.end()
+    inner.end()
+    saved = repo.experiments()
+    first, second = (
+        repo.git("ls-tree", "-r", "--name-only", saved[name], "runs").splitlines()
+        for name in ("outer", "inner")
+    )
+    assert "runs/metrics.json" in first
+    assert not any(name.startswith("runs/fold-1/") for name in first), "another run's, alive"
+    assert "runs/fold-1/metrics.json" in second
+
+
 @pytest.mark.parametrize("shape", ["sha256", "reftable"])
 def test_in_a_repository_that_dvc_cannot_read_the_run_is_logged_with_one_warning(
     repos, shape, caplog
