@@ -16,8 +16,7 @@ import queue
 import re
 import stat
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import files
 
@@ -43,8 +42,7 @@ _CREATE: int = (
 )
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(NamedTuple):
     """A file whose bytes are in the cache.
 
     size:   of the cached bytes.
@@ -76,6 +74,7 @@ class Objects:
         self._names = itertools.count()
         self._pid = os.getpid()
         self._reflinks = True
+        self._folder_mode: int | None = None
         # Read anew for each cache: a training script may set it.
         self._umask = _umask()
 
@@ -280,9 +279,23 @@ class Objects:
         return True
 
     def _make(self, folder: str) -> None:
-        # DVC's own: `cache.shared` decides the folder's mode.
-        if not os.path.isdir(folder):
+        if self._folder_mode is None or not self._made(folder, self._folder_mode):
+            if os.path.isdir(folder):
+                return
+            # DVC's own: `cache.shared` decides the folder's mode.
             self._odb.makedirs(folder)
+            mode = stat.S_IMODE(os.stat(folder).st_mode)
+            inherits = os.stat(os.path.dirname(folder)).st_mode & stat.S_ISGID
+            # A mode that `mkdir` alone gives; DVC asks for two calls more, 256 times over.
+            if not inherits and not mode & ~0o777 and not mode & self._umask:
+                self._folder_mode = mode
+
+    def _made(self, folder: str, mode: int) -> bool:
+        try:
+            os.mkdir(folder, mode)
+        except OSError:
+            return False
+        return True
 
     def _link(self, kind: str, source: str, temp: str) -> None:
         if kind == "symlink":
