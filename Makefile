@@ -31,7 +31,7 @@ test: $(DEV)
 	$(VENV)/bin/python -m pytest -n 2 $(ARGS)
 
 faults: $(DEV)
-	FAULT_ROUNDS=$(or $(ROUNDS),300) $(VENV)/bin/python -m pytest -n 2 -q tests/faults $(ARGS)
+	FAULT_ROUNDS=$(or $(ROUNDS),300) $(VENV)/bin/python -m pytest -n 2 -q --timeout 3000 tests/faults $(ARGS)
 
 lint: $(DEV)
 	$(VENV)/bin/ruff check .

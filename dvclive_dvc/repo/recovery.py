@@ -139,21 +139,22 @@ def discard(dvc_root: Path, names: Collection[str]) -> list[Record]:
         return given_up
 
 
-def recover_before(context: Context, directory: Path) -> None:
+def recover_before(context: Context, directory: Path) -> tuple[Path, ...]:
     """Saves the dead runs of the project before a new run begins in `directory`.
 
-    Raises RepositoryError where that folder holds a run that cannot be saved: a new one would
+    Gives the pointer files of those that had run there, for a run that goes on with them. Raises RepositoryError where that folder holds a run that cannot be saved: a new one would
     overwrite it. Costs a look into one folder when there is nothing to recover.
     """
     if context.dvc_root is None:
-        return
+        return ()
     for path in journal.read_all(context.dvc_root)[1]:
         logger.warning(
             "'%s' is no journal of a run that this version can read; it is kept. Remove it when "
             "it is of no use.",
             path,
         )
-    for one in recover(context.dvc_root):
+    recovered = recover(context.dvc_root)
+    for one in recovered:
         if one.commit is not None:
             logger.info(
                 "The run '%s' had ended without being saved; it is now the experiment %s (%s).",
@@ -177,3 +178,5 @@ def recover_before(context: Context, directory: Path) -> None:
                 one.record.dir,
                 one.error,
             )
+    here = (one.record for one in recovered if one.record.dir == directory)
+    return tuple(path for record in here for path in record.pointers)

@@ -134,6 +134,16 @@ def test_half_written_files_of_the_dead_process_are_removed(repo):
     assert "dvclive-tmp" not in repo.git("ls-tree", "-r", "--name-only", str(one.commit))
 
 
+def test_half_a_first_journal_is_swept_though_no_run_is_to_be_saved(repos):
+    repo = repos.make("git_and_dvc")
+    dead = python("import os; print(os.getpid())").stdout.strip()
+    folder = journal.folder(repo.root)
+    folder.mkdir(parents=True)
+    (folder / f".0123.json.{dead}-1.dvclive-tmp").write_text("{")
+    assert recovery.recover(repo.root) == []
+    assert list(folder.iterdir()) == []
+
+
 def test_the_next_run_saves_a_killed_one_before_it_uses_the_folder(repo):
     killed("exp_name='first'")
     with Live(exp_name="second") as live:
@@ -151,6 +161,37 @@ def test_the_next_run_may_go_on_where_the_killed_one_was(repo):
     with Live(resume=True, exp_name="second") as live:
         assert live.step == 2
     assert set(repo.experiments()) == {"first", "second"}
+
+
+LOG_ARTIFACTS = """
+from pathlib import Path
+Path("model.pt").write_text("weights")
+Path("plain.bin").write_text("no description")
+live.log_artifact("model.pt", type="model", name="mymodel")
+"""
+
+
+@pytest.mark.parametrize("end", ["live.end()", "os.kill(os.getpid(), signal.SIGKILL)"])
+def test_a_resumed_runs_experiment_holds_the_artifacts_logged_before(repo, end):
+    before = "import os, signal\nfrom dvclive_dvc import Live\nlive = Live(exp_name='first')\n"
+    python(f"{before}{LOG_ARTIFACTS}\nlive.next_step()\n{end}", check=False)
+    with Live(resume=True, exp_name="second") as live:
+        live.log_metric("loss", 0.5)
+    second = repo.experiments()["second"]
+    held = repo.git("ls-tree", "-r", "--name-only", second).split()
+    assert {"model.pt.dvc", ".gitignore"} <= set(held)
+    repo.dvc("artifacts", "get", ".", "dvclive:mymodel", "--rev", second, "-o", "back.pt")
+    assert (repo.root / "back.pt").read_text() == "weights"
+
+
+def test_a_killed_run_that_goes_on_keeps_artifacts_that_its_dvc_yaml_does_not_name(repo):
+    before = "import os, signal\nfrom dvclive_dvc import Live\nlive = Live(exp_name='first')\n"
+    bare = 'live.log_artifact("plain.bin")\nos.kill(os.getpid(), signal.SIGKILL)'
+    python(f"{before}{LOG_ARTIFACTS}\n{bare}", check=False)
+    with Live(resume=True, exp_name="second") as live:
+        live.log_metric("loss", 0.5)
+    held = repo.git("ls-tree", "-r", "--name-only", repo.experiments()["second"]).split()
+    assert {"model.pt.dvc", "plain.bin.dvc", ".gitignore"} <= set(held)
 
 
 def test_killed_runs_in_other_folders_are_saved_too(repo):
