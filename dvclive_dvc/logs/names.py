@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InvalidDataTypeError, InvalidNameError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 # A tab or the end of a line would break the .tsv's header, NUL no file system takes.
@@ -55,6 +56,28 @@ def check_spelling(folder: Path, name: str, what: str) -> None:
             f"{what} '{name}' differs from '{other}', which is there already, only by upper and "
             "lower case, and this file system takes both for one file. Rename one of them."
         )
+
+
+def check_shown(table: Mapping[Any, Any], what: str) -> None:
+    """Raises InvalidNameError where two values of a nested table would be shown under one name."""
+    seen: set[str] = set()
+    for name in _dotted(table):
+        if name in seen:
+            raise InvalidNameError(
+                f"Two {what} would both be shown as {name!r}, because DVC joins nested names by "
+                "dots, and `dvc exp show` would fail on them. Rename one of them."
+            )
+        seen.add(name)
+
+
+def _dotted(table: Mapping[Any, Any]) -> list[str]:
+    found = []
+    for key, value in table.items():
+        if isinstance(value, dict) and value:
+            found += [f"{key}.{rest}" for rest in _dotted(value)]
+        else:
+            found.append(str(key))
+    return found
 
 
 def _problem(text: str) -> str | None:  # noqa: PLR0911 - one line a fault

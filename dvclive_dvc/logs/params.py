@@ -66,25 +66,8 @@ def merged(former: Mapping[str, Any], fresh: Mapping[str, Any]) -> dict[str, Any
     dots, and `dvc exp show` fails on the whole repository when two meet (dvc.utils.flatten).
     """
     together = {**former, **fresh}
-    seen: set[str] = set()
-    for name in _dotted(together):
-        if name in seen:
-            raise InvalidNameError(
-                f"Two parameters would both be shown as {name!r}, because DVC joins nested "
-                "names by dots, and `dvc exp show` would fail on them. Rename one of them."
-            )
-        seen.add(name)
+    names.check_shown(together, "parameters")
     return together
-
-
-def _dotted(table: Mapping[Any, Any]) -> list[str]:
-    names = []
-    for key, value in table.items():
-        if isinstance(value, dict) and value:
-            names += [f"{key}.{rest}" for rest in _dotted(value)]
-        else:
-            names.append(str(key))
-    return names
 
 
 def _is(value: Any, module: str, name: str) -> bool:

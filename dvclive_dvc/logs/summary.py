@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import files
 from ..errors import InvalidDataTypeError, InvalidNameError
+from . import names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +80,8 @@ def plain(value: Any) -> Any:
 def write(path: Path, summary: dict[str, Any]) -> None:
     """Replaces metrics.json; values the user put in by hand are made plain on the way.
 
-    Raises InvalidDataTypeError where those values contain themselves.
+    Raises InvalidDataTypeError where those values contain themselves, and InvalidNameError where
+    DVC would show two of them under one name; the file stays as it was.
     """
     try:
         data = files.dump_json(summary)
@@ -90,7 +92,19 @@ def write(path: Path, summary: dict[str, Any]) -> None:
             raise InvalidDataTypeError(
                 "summary", type(summary), "values that do not contain themselves"
             ) from error
+    if _has_dots(summary):
+        names.check_shown(summary, "metrics")
     files.put(str(path), data)
+
+
+def _has_dots(table: dict[Any, Any]) -> bool:
+    # Without a dot in a key no two names can meet: the usual summary costs this look alone.
+    try:
+        if "." in "".join(table):
+            return True
+    except TypeError:  # a key of the user's that is no string
+        return True
+    return any(type(value) is dict and _has_dots(value) for value in table.values())
 
 
 def _cleaned(value: Any) -> Any:

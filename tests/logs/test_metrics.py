@@ -369,5 +369,15 @@ def test_a_summary_that_contains_itself_is_refused_and_the_file_stays(tmp_path):
     assert summary.read(path) == {"a": 1}
 
 
+@pytest.mark.parametrize("clash", [{"a.b": 1, "a": {"b": 2}}, {"x": {"a.b": 1, "a": {"b": 2}}}])
+def test_a_summary_that_dvc_would_fail_to_show_is_refused_and_the_file_stays(tmp_path, clash):
+    path = tmp_path / "metrics.json"
+    summary.write(path, {"a.b": 1, "a": {"c": 2}})
+    before = path.read_bytes()
+    with pytest.raises(InvalidNameError, match=r"shown as '(x\.)?a\.b'"):
+        summary.write(path, clash)
+    assert path.read_bytes() == before
+
+
 def test_no_file_is_an_empty_summary(tmp_path):
     assert summary.read(tmp_path / "metrics.json") == {}
