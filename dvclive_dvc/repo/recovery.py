@@ -73,12 +73,14 @@ def recover(
     cannot be saved keeps its journal. `names` keeps to these runs; `other_hosts` takes those of
     other hosts for dead, which only the user can know.
     """
+    # A run killed while it wrote its first journal left half a file and no run.
+    files.sweep(journal.folder(dvc_root))
     found = look(dvc_root)
     if not found.dead and not (other_hosts and found.elsewhere):
         return []
     with journal.held(dvc_root):
         found = look(dvc_root)  # what another has recovered meanwhile is gone
-        _sweep(dvc_root)
+        _sweep_cache(dvc_root)
         return [
             _recover(entry)
             for entry in (*found.dead, *(found.elsewhere if other_hosts else ()))
@@ -86,9 +88,8 @@ def recover(
         ]
 
 
-def _sweep(dvc_root: Path) -> None:
-    """Removes what dead processes left half-written outside of their runs' folders."""
-    files.sweep(journal.folder(dvc_root))
+def _sweep_cache(dvc_root: Path) -> None:
+    """Removes objects that dead processes left half-written in DVC's cache."""
     cache = dvcconfig.value(dvc_root, "cache", "dir") or "cache"
     objects.sweep(str(dvc_root / ".dvc" / cache / "files" / "md5"))
 
@@ -142,7 +143,9 @@ def discard(dvc_root: Path, names: Collection[str]) -> list[Record]:
 def recover_before(context: Context, directory: Path) -> tuple[Path, ...]:
     """Saves the dead runs of the project before a new run begins in `directory`.
 
-    Gives the pointer files of those that had run there, for a run that goes on with them. Raises RepositoryError where that folder holds a run that cannot be saved: a new one would
+    Gives the pointer files of those that had run there, for a run that goes on with them.
+
+    Raises RepositoryError where that folder holds a run that cannot be saved: a new one would
     overwrite it. Costs a look into one folder when there is nothing to recover.
     """
     if context.dvc_root is None:
