@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..backend import Entries, Mode, Outcome, Request, Run, Status, Tracked
-from ..dvcyaml import Writer
+from ..dvcyaml import Writer, read_entries
 from ..errors import (
     ArtifactError,
     ArtifactNotFoundError,
@@ -23,13 +23,14 @@ from . import context as surroundings
 from . import initialise, join, journal, recovery, saving, sources
 from .cache import ArtifactCache
 from .experiments import choose_name
+from .gitignore import line_for
 from .outputs import Outputs
 from .record import Record
 from .templates import Templates
 from .watchers import Watchers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from ..layout import Layout
     from .context import Context
@@ -95,9 +96,10 @@ class DvcBackend:
         saves = self._decide_saving(request)
         if saves and self._context.dvc_root is None:
             self._initialise()
+        left: tuple[Path, ...] = ()
         if self._context.dvc_root is not None:
             # In a stage of a pipeline too: its run would overwrite a dead one's files.
-            recovery.recover_before(self._context, layout.root)
+            left = recovery.recover_before(self._context, layout.root)
             _refuse_second_run(layout.root, journal.holder_of(layout.root, self._context.dvc_root))
         self._layout = layout
         stray = surroundings.strayed(self._context, layout.root)
@@ -107,6 +109,9 @@ class DvcBackend:
             self._record = self._new_record(layout, request)
             _refuse_second_run(layout.root, journal.enter(self._record))
             self._unsaved = Outcome(Status.INTERRUPTED)
+        if request.resume:
+            # The dvc.yaml names the artifacts that were logged before, so they belong here too.
+            self._note(*dict.fromkeys((*left, *_pointers_of_former(layout))))
         self.run = Run(
             self._name(request),
             self._context.baseline,
@@ -261,6 +266,21 @@ class DvcBackend:
             else:
                 journal.remove(self._record)
             self._unsaved = None
+
+
+def _pointers_of_former(layout: Layout) -> Iterator[Path]:
+    """The pointer files, and the `.gitignore`s with them, of what the dvc.yaml names already."""
+    if not layout.dvcyaml_on:
+        return
+    for artifact in read_entries(layout).artifacts.values():
+        path = artifact.path
+        pointer = path.with_name(f"{path.name}.dvc")
+        if not pointer.is_file():
+            continue
+        yield pointer
+        rules = path.with_name(".gitignore")
+        if rules.is_file() and line_for(path.name) in rules.read_bytes().splitlines():
+            yield rules
 
 
 def _refuse_second_run(folder: Path, holder: Record | None) -> None:

@@ -163,31 +163,21 @@ def test_the_next_run_may_go_on_where_the_killed_one_was(repo):
     assert set(repo.experiments()) == {"first", "second"}
 
 
-LOG_ARTIFACTS = """
-from pathlib import Path
-Path("model.pt").write_text("weights")
-Path("plain.bin").write_text("no description")
-live.log_artifact("model.pt", type="model", name="mymodel")
-"""
-
-
 @pytest.mark.parametrize("end", ["live.end()", "os.kill(os.getpid(), signal.SIGKILL)"])
 def test_a_resumed_runs_experiment_holds_the_artifacts_logged_before(repo, end):
-    before = "import os, signal\nfrom dvclive_dvc import Live\nlive = Live(exp_name='first')\n"
-    python(f"{before}{LOG_ARTIFACTS}\nlive.next_step()\n{end}", check=False)
+    python(f"{TRAIN}\n{end}".format(arguments="exp_name='first'"), check=False)
     with Live(resume=True, exp_name="second") as live:
         live.log_metric("loss", 0.5)
     second = repo.experiments()["second"]
     held = repo.git("ls-tree", "-r", "--name-only", second).split()
     assert {"model.pt.dvc", ".gitignore"} <= set(held)
-    repo.dvc("artifacts", "get", ".", "dvclive:mymodel", "--rev", second, "-o", "back.pt")
+    repo.dvc("get", ".", "model.pt", "--rev", second, "-o", "back.pt")
     assert (repo.root / "back.pt").read_text() == "weights"
 
 
 def test_a_killed_run_that_goes_on_keeps_artifacts_that_its_dvc_yaml_does_not_name(repo):
-    before = "import os, signal\nfrom dvclive_dvc import Live\nlive = Live(exp_name='first')\n"
-    bare = 'live.log_artifact("plain.bin")\nos.kill(os.getpid(), signal.SIGKILL)'
-    python(f"{before}{LOG_ARTIFACTS}\n{bare}", check=False)
+    bare = "Path('plain.bin').write_text('x')\nlive.log_artifact('plain.bin')\n"
+    killed("exp_name='first'", f"{TRAIN}\n{bare}\nos.kill(os.getpid(), signal.SIGKILL)")
     with Live(resume=True, exp_name="second") as live:
         live.log_metric("loss", 0.5)
     held = repo.git("ls-tree", "-r", "--name-only", repo.experiments()["second"]).split()
