@@ -23,7 +23,9 @@ def _temp_beside(path: Path, folder: Path) -> Path:
     return folder / f".{path.name}.{os.getpid()}-{threading.get_ident()}.dvclive-tmp"
 
 
-def replace(path: Path, data: bytes, *, scratch: Path | None = None, mode: int | None = None) -> None:
+def replace(
+    path: Path, data: bytes, *, scratch: Path | None = None, mode: int | None = None
+) -> None:
     """Puts `data` at `path` whole or not at all; an existing file keeps its permissions.
 
     A symbolic link stays one: the file it names is replaced. `scratch` is a folder on the same
@@ -43,13 +45,13 @@ def replace(path: Path, data: bytes, *, scratch: Path | None = None, mode: int |
         try:
             fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _O_BINARY, 0o666)
             try:
-                with open(fd, "wb", closefd=False) as file:  # noqa: PTH123 - a descriptor
+                with open(fd, "wb", closefd=False) as file:
                     file.write(data)
                 if mode is not None:
                     temp.chmod(mode)
             finally:
                 os.close(fd)
-            os.replace(temp, target)
+            temp.replace(target)
         except OSError:
             with contextlib.suppress(OSError):
                 temp.unlink()
