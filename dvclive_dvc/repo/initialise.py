@@ -37,7 +37,8 @@ def initialise(root: Path) -> None:
         ) from error
     logger.info(
         "Initialised DVC in '%s'. Keep it with `git add %s && git commit`.",
-        root, " ".join(OWN_FILES),
+        root,
+        " ".join(OWN_FILES),
     )
 
 
