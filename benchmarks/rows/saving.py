@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 PROCESSES = 16
 
 
-def _end(who: str) -> Contender:
-    """`end()` of a process that logged one metric; what it imports for it counts."""
+def _end(who: str, **arguments) -> Contender:
+    """A whole `end()` of a process that logged one metric; what it imports for it counts."""
 
     def measure(bench: Bench, place: Path) -> Result:
-        told = bench.child(who, "end", place)
+        told = bench.child(who, "end", place, **arguments)
         saved = places.experiments_there(bench, place)
         places.forget_run(bench, place)
         return Result(told["seconds"], "" if saved == 1 else f"{saved} saved")
@@ -37,12 +37,13 @@ def _stat_and_parse(bench: Bench, place: Path) -> Result:
     return Result(bench.child("limit", "stat_and_parse", place)["seconds"])
 
 
-def _files_row(files: int, **more) -> Row:
+def _files_row(files: int, report: str | None = None, **more) -> Row:
+    drawn = f"{report.upper()} report on" if report else "no report"
     return Row(
-        f"`end()`, {files:,} tracked files, one dirty",
+        f"`end()`, {files:,} tracked files, one dirty, {drawn}",
         partial(places.repository, files=files),
-        ours=_end("ours"),
-        public=_end("public"),
+        ours=_end("ours", report=report),
+        public=_end("public", report=report),
         limit=_stash_create,
         limit_is="`git stash create` there",
         goal="not slower from 5,000 on",
@@ -52,7 +53,7 @@ def _files_row(files: int, **more) -> Row:
 
 def _outputs_row(outputs: int, **more) -> Row:
     return Row(
-        f"`end()`, {outputs:,} DVC outputs, none changed",
+        f"`end()`, {outputs:,} DVC outputs, none changed, no report",
         partial(places.repository, files=100, outputs=outputs),
         ours=_end("ours"),
         public=_end("public"),
@@ -104,6 +105,7 @@ def _index_size(bench: Bench, place: Path) -> Result:
 ROWS = (
     _files_row(100, repeats=9),
     _files_row(5_000),
+    _files_row(5_000, report="html"),
     _files_row(50_000, full=True, slow=frozenset({"public"}), warm_up=False),
     _files_row(200_000, full=True, repeats=3, slow=frozenset({"public"}), warm_up=False),
     _outputs_row(0),
