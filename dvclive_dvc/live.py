@@ -506,7 +506,9 @@ class Live:
             return
         with self._lock:
             self._tell_that_saved()
+            fresh_copy = False
             if copy:
+                fresh_copy = artifacts.is_new(self._layout, target)
                 try:
                     target = artifacts.copy_into(self._layout, target, self._copies)
                 except ArtifactError:
@@ -514,7 +516,12 @@ class Live:
                 except OSError as error:
                     self._losses.note(self._layout.artifacts_dir / target.name, error)
                     return
-            self._backend.track(target, cache=cache)
+            try:
+                self._backend.track(target, cache=cache)
+            except ArtifactError:
+                if fresh_copy:
+                    artifacts.discard(target, self._copies)
+                raise
             if entry is not None:
                 key, artifact = entry
                 artifact = dataclasses.replace(artifact, path=target)

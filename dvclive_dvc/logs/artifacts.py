@@ -65,6 +65,19 @@ def copy_into(layout: Layout, path: Path, taken: MutableMapping[str, Path]) -> P
     return target
 
 
+def is_new(layout: Layout, path: Path) -> bool:
+    """Whether `copy_into` would make a copy where there is none yet."""
+    return not os.path.lexists(layout.artifacts_dir / path.name)
+
+
+def discard(target: Path, taken: MutableMapping[str, Path]) -> None:
+    """Takes back a copy that could not be tracked, and its folder where that is empty then."""
+    _remove(target)
+    taken.pop(target.name, None)
+    with contextlib.suppress(OSError):
+        target.parent.rmdir()
+
+
 def _check(layout: Layout, path: Path, taken: MutableMapping[str, Path]) -> None:
     name = path.name
     if not name or name in _RESERVED or name.endswith(".dvc"):

@@ -295,12 +295,32 @@ def _refuse_second_run(folder: Path, holder: Record | None) -> None:
 
 
 def _refuse_around(path: Path, layout: Layout | None) -> None:
+    """Refuses what the run itself goes on writing to; its images are written whole."""
+    if layout is None:
+        return
+    real = Path(os.path.realpath(path))
     # Git would ignore the run's own files then, and the experiment be without them.
-    if layout is not None and layout.root.is_relative_to(os.path.realpath(path)):
+    if layout.root.is_relative_to(real):
         raise ArtifactError(
             f"Artifact '{path}' holds the run's own folder '{layout.root}', which goes on changing "
             "and is in the experiment anyway. Log what is to be cached of it."
         )
+    for own in (
+        layout.metrics_file,
+        layout.params_file,
+        layout.metrics_dir,
+        layout.custom_dir,
+        layout.sklearn_dir,
+        layout.report_file("html"),
+        layout.report_file("md"),
+        layout.report_pictures_dir,
+    ):
+        # A line appended to what has become a link into the cache would change the object.
+        if real.is_relative_to(own) or own.is_relative_to(real):
+            raise ArtifactError(
+                f"Artifact '{path}' is, or holds, '{own}', which the run itself goes on writing "
+                "to; it is in the experiment anyway. Use copy=True to cache it as it is now."
+            )
 
 
 def _refuse_outside(path: Path, context: Context) -> None:

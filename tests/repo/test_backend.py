@@ -33,6 +33,38 @@ def test_a_file_in_the_runs_folder_may_be_an_artifact(repos):
     assert (repo.root / "dvclive" / "model.pt.dvc").is_file()
 
 
+@pytest.mark.parametrize(
+    "path", ["metrics.json", "params.yaml", "plots", "plots/metrics", "plots/metrics/loss.tsv"]
+)
+def test_what_the_run_goes_on_writing_to_is_refused(repos, path):
+    repo = repos.make("git_and_dvc")
+    # A metric's file that became a link into the cache would take the object along.
+    dvc_inside("config", "cache.type", "hardlink", cwd=repo.root)
+    with Live(save_dvc_exp=False, report=None) as live:
+        live.log_metric("loss", 1)
+        live.log_param("p", 1)
+        live.next_step()
+        with pytest.raises(ArtifactError, match="copy=True"):
+            live.log_artifact(f"dvclive/{path}")
+        if path == "metrics.json":
+            live.log_artifact(f"dvclive/{path}", copy=True)
+            assert (repo.root / "dvclive/artifacts/metrics.json.dvc").is_file()
+    assert not (repo.root / "dvclive/.gitignore").exists()
+
+
+def test_a_copy_that_cannot_be_tracked_is_taken_back(repos):
+    repo = repos.make("git_and_dvc")
+    rules = repo.write(".gitignore", "*.dvc\n")
+    (repo.root / "model.pt").write_text("weights")
+    with Live(save_dvc_exp=False, report=None) as live:
+        with pytest.raises(ArtifactError, match="Git ignores"):
+            live.log_artifact("model.pt", copy=True)
+        assert not (repo.root / "dvclive/artifacts").exists()
+        rules.write_text("")
+        live.log_artifact("model.pt", copy=True)
+    assert (repo.root / "dvclive/artifacts/model.pt.dvc").is_file()
+
+
 def test_dvc_is_initialised_as_dvc_init_would_with_nothing_staged(repos, caplog):
     repo = repos.make("git_without_dvc")
     before = repo.state("dvclive", ".dvc", ".dvcignore")
