@@ -15,6 +15,7 @@ import pytest
 from dvc.repo import Repo
 from saved_runs import record_of, write_run
 
+from dvclive_dvc import Live
 from dvclive_dvc.backend import Outcome
 from dvclive_dvc.errors import RepositoryError
 from dvclive_dvc.repo import experiments, git
@@ -69,6 +70,30 @@ def test_a_run_is_saved_whole_and_nothing_else_is_touched(repos, shape):
     assert repo.git("show", f"{commit}:{inside}").endswith("LR = 0.1")
     assert tree(repo, commit) == expected, "the experiment is what `git add -u` would have made"
     assert repo.git("fsck", "--strict", "--no-dangling", "--connectivity-only") == ""
+
+
+# What only a run itself does (its journal, its artifacts, the sources at its start), in the
+# shapes that could mind it.
+@pytest.mark.parametrize(
+    "shape",
+    ["dvc_subdirectory", "everything_changed", "merging", "sparse_index", "submodules", "worktree"],
+)
+def test_a_whole_run_with_an_artifact_touches_its_own_files_alone(repos, shape):
+    repo = repos.make(shape)
+    inside = repo.cwd.relative_to(repo.root)
+    own = [str(inside / name) for name in ("dvclive", "model.pt", "model.pt.dvc", ".gitignore")]
+    (repo.cwd / "notes.txt").write_text("mine alone")
+    before = repo.state(*own)
+    with Live(report=None) as live:
+        live.log_metric("loss", 0.5)
+        live.next_step()
+        (repo.cwd / "model.pt").write_text("weights")
+        live.log_artifact("model.pt", type="model")
+    assert repo.state(*own) == before
+    (commit,) = repo.experiments().values()
+    entered = {line.partition("\t")[2] for line in tree(repo, commit)}
+    assert {own[2], own[3], str(inside / "dvclive" / "metrics.json")} <= entered
+    assert not entered & {own[1], str(inside / "notes.txt")}
 
 
 def tree(repo, commit):
