@@ -330,7 +330,8 @@ def pushed_and_pulled(built: Built, top: Path) -> dict[str, bytes]:
             opened.push()
         finally:
             opened.close()
-        git("add", "-f", built.pointer.relative_to(built.root), cwd=built.root)
+        pointer = built.pointer.relative_to(built.root).as_posix()
+        git("add", "-f", "--", f":(literal){pointer}", cwd=built.root)
         git("commit", "-qm", "pointer", cwd=built.root)
         git("clone", "-q", built.root, clone)
         shutil.copy(built.root / ".dvc" / "config.local", clone / ".dvc" / "config.local")
