@@ -10,7 +10,7 @@ import contextlib
 import shutil
 from typing import TYPE_CHECKING
 
-from ..errors import SaveError
+from ..errors import RepositoryError
 from ..notices import logger
 from . import autopush, data, experiments, journal
 from .cache import ArtifactCache
@@ -62,7 +62,8 @@ def save_or_keep(record: Record, outcome: Outcome) -> str | None:
 
 def cause_of(error: Exception, record: Record) -> str:
     """Why saving failed, for the user."""
-    text = str(error) if isinstance(error, SaveError) else f"{type(error).__name__}: {error}"
+    known = isinstance(error, RepositoryError)
+    text = str(error) if known else f"{type(error).__name__}: {error}"
     # libgit2 does not tell that a write failed for want of room.
     for place in (record.git_root, record.dvc_root):
         with contextlib.suppress(OSError):

@@ -374,8 +374,16 @@ def named_like(git: Git, prefix: str, *endings: str) -> list[str]:
             return sorted({os.fsdecode(name) for name in listing.split(b"\0") if name})
         except RepositoryError as error:
             logger.debug("`git ls-files` failed, libgit2 is asked: %s", error)
-    names = (entry.path for entry in git.repo.index)
-    return [name for name in names if name.startswith(prefix) and name.endswith(endings)]
+            try:
+                return _named_by_libgit2(git, start, *map(os.fsencode, endings))
+            except Exception:  # noqa: BLE001 - Git's own words are the better ones
+                raise error from None
+    return _named_by_libgit2(git, start, *map(os.fsencode, endings))
+
+
+def _named_by_libgit2(git: Git, prefix: bytes, *endings: bytes) -> list[str]:
+    names = (os.fsencode(entry.path) for entry in git.repo.index)
+    return [os.fsdecode(one) for one in names if one.startswith(prefix) and one.endswith(endings)]
 
 
 def _is_plain(git: Git, index: bytes) -> bool:

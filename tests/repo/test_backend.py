@@ -87,6 +87,20 @@ def test_dvc_is_initialised_as_dvc_init_would_with_nothing_staged(repos, caplog)
     assert name in repo.dvc("exp", "list", "--name-only")
 
 
+def test_a_corrupt_index_is_told_in_gits_words_and_the_run_is_kept(repos, caplog):
+    repo = repos.make("git_and_dvc")
+    index = (repo.root / ".git" / "index").read_bytes()
+    with Live(report=None) as live:
+        live.log_metric("m", 1)
+        (repo.root / ".git" / "index").write_bytes(b"junk")
+    assert "index file smaller than expected" in caplog.text
+    assert not repo.experiments()
+    (repo.root / ".git" / "index").write_bytes(index)
+    with Live(report=None):
+        pass
+    assert len(repo.experiments()) == 2, "the run before was kept, and saved by the next"
+
+
 def test_a_run_inside_the_folder_of_another_has_an_experiment_of_its_own(repos):
     repo = repos.make("git_and_dvc")
     outer = Live("runs", exp_name="outer", report=None)
