@@ -25,9 +25,6 @@ __all__ = ["Facts", "Reporter", "resolve_mode"]
 
 # A build may take this share of the run at most: one part in twenty of the time between builds.
 _PAUSE = 20
-# Taken for the cost of the first build, which nobody knows yet: none in the first ten seconds,
-# so that a short run pays for the last one alone.
-_EXPECTED = 0.5
 _opened: set[str] = set()
 
 
@@ -72,7 +69,7 @@ class Reporter:
         self._warned = False
         self._display: Display | None = None
         self._document: Document | None = None
-        self._next = time.monotonic() + _PAUSE * _EXPECTED if mode else math.inf
+        self._next = -math.inf if mode else math.inf
         if mode == "notebook":
             from .notebook import Display
 

@@ -40,8 +40,10 @@ def test_a_notebook_report_outside_a_notebook_is_warned_about_and_off(caplog):
     assert "report='html'" in caplog.text, "says what to do"
 
 
-def test_a_short_run_pays_for_no_report_before_its_end(layout):
+def test_the_first_step_draws_a_report_and_the_next_ones_wait(layout):
     reporter = Reporter(layout, "html")
+    assert reporter.due()
+    reporter.build(runs.facts(layout))
     assert not reporter.due()
 
 
