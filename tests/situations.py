@@ -474,3 +474,8 @@ def _git_folder_state(base: Path, state: State) -> None:
             state["git packed-refs"] = "\n".join(x for x in lines if "refs/exps/" not in x)
         elif path.is_file():
             state[f"git {base.name}/{name}"] = _digest(path)
+
+
+def without_address(value: object) -> str:
+    """A parameter's name in a test's: the workers of one session must agree on it."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from situations import without_address
 
 from dvclive_dvc.errors import (
     InvalidDataTypeError,
@@ -217,7 +218,7 @@ def test_a_name_that_leaves_the_folder_is_refused(name):
         images.checked(name, PIXELS)
 
 
-@pytest.mark.parametrize("value", [None, 1, [[0]], b"", {}, object()], ids=repr)
+@pytest.mark.parametrize("value", [None, 1, [[0]], b"", {}, object()], ids=without_address)
 def test_what_is_no_image_is_refused(value):
     with pytest.raises(InvalidDataTypeError, match="NumPy array"):
         images.checked("a.png", value)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from situations import without_address
 
 from dvclive_dvc.errors import InvalidDataTypeError, InvalidNameError
 from dvclive_dvc.layout import Layout
@@ -72,7 +73,7 @@ class Eager:
         ('"quoted', '"quoted', '"""quoted"'),
         ("lone \ud800", "lone \\ud800", "lone \\ud800"),
     ],
-    ids=repr,
+    ids=without_address,
 )
 def test_a_value_is_kept_for_the_summary_and_shown_in_a_cell(value, kept, cell):
     found, shown = metrics.to_scalar("m", value)
