@@ -356,6 +356,7 @@ def template(tmp_path_factory):
     return root
 
 
+@pytest.mark.timeout(300 + 10 * EXAMPLES)
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
