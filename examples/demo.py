@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-EXAMPLE = Path(__file__).with_name("spec_example.py")
+EXAMPLE = Path(__file__).with_name("how_it_works.py")
 MARK = ".made-by-make-demo"
 
 

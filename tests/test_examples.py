@@ -1,4 +1,4 @@
-"""The spec's example and the README's first script do what the text around them says."""
+"""The example of "How it works" and the README's first script do what the text around them says."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def new_files(root: Path, before: set[str]) -> set[str]:
     return {name for name in found if not name.startswith((".git/", ".dvc/"))} - before
 
 
-def test_the_spec_example_leaves_the_specs_tree_and_nothing_else_moves(repos):
+def test_the_documented_example_leaves_the_documented_tree_and_nothing_else_moves(repos):
     repo = repos.make("git_and_dvc")
     repo.write("src/staged.py", "STAGED = 1\n")
     repo.git("add", "src/staged.py")
@@ -51,7 +51,7 @@ def test_the_spec_example_leaves_the_specs_tree_and_nothing_else_moves(repos):
     there = new_files(repo.root, set())
     before = repo.state(*RUNS_OWN)
 
-    run(sys.executable, PROJECT / "examples" / "spec_example.py", cwd=repo.cwd)
+    run(sys.executable, PROJECT / "examples" / "how_it_works.py", cwd=repo.cwd)
 
     assert repo.state(*RUNS_OWN) == before
     assert new_files(repo.root, there) == {*SPEC_TREE, ".gitignore"}
@@ -65,9 +65,9 @@ def test_the_spec_example_leaves_the_specs_tree_and_nothing_else_moves(repos):
     assert repo.git("rev-parse", f"{commit}^") == repo.git("rev-parse", "HEAD")
 
 
-def test_dvc_shows_the_spec_example_with_its_metrics_and_params(repos):
+def test_dvc_shows_the_documented_example_with_its_metrics_and_params(repos):
     repo = repos.make("git_and_dvc")
-    run(sys.executable, PROJECT / "examples" / "spec_example.py", cwd=repo.cwd)
+    run(sys.executable, PROJECT / "examples" / "how_it_works.py", cwd=repo.cwd)
     (name,) = repo.experiments()
     shown = json.loads(dvc("exp", "show", "--json", cwd=repo.cwd))
     (experiment,) = [one for entry in shown for one in entry.get("experiments") or []]
@@ -81,7 +81,7 @@ def test_dvc_shows_the_spec_example_with_its_metrics_and_params(repos):
 
 def test_the_example_is_the_specs_but_for_its_imports():
     """Only the two lines that its text says were changed differ from the published example."""
-    source = (PROJECT / "examples" / "spec_example.py").read_text()
+    source = (PROJECT / "examples" / "how_it_works.py").read_text()
     imports = [ast.unparse(n) for n in ast.parse(source).body if "Import" in type(n).__name__]
     assert sorted(imports) == [
         "from PIL import Image",

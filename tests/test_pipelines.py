@@ -12,7 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 from situations import dvc, dvc_inside, git, run
 
-# What the spec's script leaves for Git to keep, in a pipeline whose stage owns model.pt.
+# What the documented script leaves for Git to keep, in a pipeline whose stage owns model.pt.
 RUN_FILES = {
     "dvclive/dvc.yaml",
     "dvclive/metrics.json",
@@ -87,7 +87,7 @@ def index_of(repo):
 
 
 def test_exp_run_makes_one_experiment_with_all_of_the_run(repos):
-    repo = repos.make("spec_pipeline")
+    repo = repos.make("documented_pipeline")
     index = index_of(repo)
     done = running(repo, "exp", "run", "-n", "mine")
 
@@ -117,7 +117,7 @@ def test_exp_run_makes_one_experiment_with_all_of_the_run(repos):
 
 
 def test_exp_run_a_second_time_joins_as_well(repos):
-    repo = repos.make("spec_pipeline")
+    repo = repos.make("documented_pipeline")
     running(repo, "exp", "run", "-n", "first")
     done = running(repo, "exp", "run", "-n", "second", "-S", "epochs=3")
     assert new_files_of(repo, repo.experiments()["second"]) == RUN_FILES | {"dvc.lock"}
@@ -126,7 +126,7 @@ def test_exp_run_a_second_time_joins_as_well(repos):
 
 
 def test_files_that_git_ignores_join_the_experiment(repos):
-    repo = repos.make("spec_pipeline")
+    repo = repos.make("documented_pipeline")
     repo.write(".gitignore", "/dvclive\n")
     repo.commit()
     running(repo, "exp", "run", "-n", "mine")
@@ -136,7 +136,7 @@ def test_files_that_git_ignores_join_the_experiment(repos):
 
 
 def test_a_committed_run_is_in_experiments_that_do_not_run_its_stage(repos):
-    repo = repos.make("spec_pipeline")
+    repo = repos.make("documented_pipeline")
     running(repo, "exp", "run")
     repo.commit()
     done = running(repo, "exp", "run", "-n", "again")
@@ -147,7 +147,7 @@ def test_a_committed_run_is_in_experiments_that_do_not_run_its_stage(repos):
 
 
 def test_a_tracked_run_that_lost_a_file_loses_it_in_the_experiment_too(repos):
-    repo = repos.make("spec_pipeline")
+    repo = repos.make("documented_pipeline")
     running(repo, "exp", "run")
     repo.write("dvclive/plots/metrics/former.tsv", "step\tformer\n0\t1\n")
     repo.commit()
@@ -156,7 +156,7 @@ def test_a_tracked_run_that_lost_a_file_loses_it_in_the_experiment_too(repos):
 
 
 def test_values_set_in_a_params_file_reach_exp_show(repos):
-    repo = repos.make("spec_pipeline")
+    repo = repos.make("documented_pipeline")
     running(repo, "exp", "run", "-n", "mine", "-S", "lr=0.25", "--set-param", "epochs=1")
     data = shown(repo)["mine"]
     assert data["params"]["params.yaml"] == {"epochs": 1, "lr": 0.25}
@@ -177,7 +177,7 @@ def test_values_set_in_the_runs_own_params_file_reach_exp_show(repos):
 
 
 def test_a_temporary_executor_gives_a_whole_experiment(repos):
-    repo = repos.make("spec_pipeline")
+    repo = repos.make("documented_pipeline")
     done = running(repo, "exp", "run", "--temp", "-n", "mine", "-S", "epochs=3")
     [(name, commit)] = repo.experiments().items()
     assert name == "mine"
@@ -199,7 +199,7 @@ def test_an_artifact_that_only_the_script_knows_is_in_the_parents_cache(repos):
 
 
 def test_queued_experiments_run_side_by_side_and_each_is_whole(repos):
-    repo = repos.make("spec_pipeline")
+    repo = repos.make("documented_pipeline")
     for epochs in (1, 2, 3):
         running(repo, "exp", "run", "--queue", "-n", f"with-{epochs}", "-S", f"epochs={epochs}")
     dvc("queue", "start", "-j", "2")
@@ -224,7 +224,7 @@ def test_queued_experiments_run_side_by_side_and_each_is_whole(repos):
 
 
 def test_repro_saves_nothing_and_says_so_once(repos):
-    repo = repos.make("spec_pipeline")
+    repo = repos.make("documented_pipeline")
     index = index_of(repo)
     done = running(repo, "repro")
     assert repo.experiments() == {}
@@ -247,7 +247,7 @@ def files_below(folder):
 
 
 def test_repro_has_nothing_to_warn_of_when_nobody_asked_for_an_experiment(repos):
-    repo = repos.make("spec_pipeline")
+    repo = repos.make("documented_pipeline")
     script = Path("my_code_file.py")
     script.write_text(script.read_text().replace("with Live()", "with Live(save_dvc_exp=False)"))
     assert warnings(running(repo, "repro")) == []
@@ -491,7 +491,7 @@ def test_exp_run_and_a_plain_run_side_by_side_are_both_whole(repos, tmp_path, mo
 
 
 def test_a_run_in_a_stale_environment_is_saved_and_says_what_is_stale(repos, tmp_path):
-    repo = repos.make("spec_pipeline")
+    repo = repos.make("documented_pipeline")
     stale = {
         "DVC_ROOT": str(tmp_path),
         "DVC_STAGE": "train",

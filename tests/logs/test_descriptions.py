@@ -10,7 +10,7 @@ from dvclive_dvc.backend import Artifact
 from dvclive_dvc.errors import CallerError, InvalidDataTypeError, InvalidParameterTypeError
 from dvclive_dvc.logs import descriptions
 
-MODEL = Path("/work/models/digits.v2.pt")
+MODEL = Path("/repo/models/digits.v2.pt")
 
 
 def described(**said):
@@ -21,7 +21,7 @@ def described(**said):
 def test_the_key_is_the_name_else_the_files_without_its_last_ending():
     assert described(type="model", name="mine") == ("mine", Artifact(MODEL, type="model"))
     key, _ = descriptions.described(
-        Path("/work/model.pt"), type="model", name=None, desc=None, labels=None, meta=None
+        Path("/repo/model.pt"), type="model", name=None, desc=None, labels=None, meta=None
     )
     assert key == "model"
 
