@@ -88,10 +88,10 @@ def test_a_signal_in_the_middle_of_saving_lets_the_saving_finish(repos):
         + """
 from dvclive_dvc.repo import experiments
 save = experiments.save
-def interrupted(*args):
+def interrupted(*args, **more):
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(0.05)
-    return save(*args)
+    return save(*args, **more)
 experiments.save = interrupted
 live.end()
 print("never")
@@ -110,7 +110,7 @@ def test_a_second_ctrl_c_during_saving_stops_at_once_and_the_run_comes_back(repo
         RUN
         + """
 from dvclive_dvc.repo import experiments
-def slow(*args):
+def slow(*args, **more):
     print("saving", flush=True)
     time.sleep(30)
 experiments.save = slow
