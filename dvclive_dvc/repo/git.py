@@ -249,18 +249,23 @@ class Git:
         whole = b"%s %d\0%s" % (kind.encode("ascii"), len(data), data)
         sha = hashlib.sha1(whole, usedforsecurity=False).digest()
         oid = pygit2.Oid(raw=sha)
-        if oid in self.repo.odb:
-            # Not for the data, which is there: it makes an old object that nothing refers to
-            # young again, so that a `git gc` beside us does not remove it (odb.c, freshening).
-            self.repo.odb.write(_KINDS[kind], data)
-            return sha
         objects = self._variables.get("GIT_OBJECT_DIRECTORY") or self.common_dir / "objects"
         name = sha.hex()
         path = Path(objects, name[:2], name[2:])
+        if oid in self.repo.odb:
+            # An old object that nothing refers to is made young again, so that a `git gc` beside
+            # us does not remove it (object-file.c, freshen_loose_object).
+            with contextlib.suppress(OSError):
+                os.utime(path)
+            return sha
         make_folder(path.parent)
-        with contextlib.suppress(FileExistsError, FileNotFoundError):
+        try:
             if link_new_file(path, zlib.compress(whole, 1), mode=0o444):
                 return sha
+        except FileExistsError:
+            return sha  # another run was first
+        except FileNotFoundError:
+            pass  # `git gc` removed the empty folder
         self.repo.odb.write(_KINDS[kind], data)
         return sha
 
