@@ -32,6 +32,9 @@ def catch_up(record: Record) -> None:
     files.sweep(record.dir)
     # A file that cannot be written is saved as it is: better an old summary than no run.
     with contextlib.suppress(OSError):
+        for _, path in _series(layout.metrics_dir):
+            cut_torn_row(path)
+    with contextlib.suppress(OSError):
         _write_summary(layout)
     if record.dvcyaml is not None:
         with contextlib.suppress(OSError, RepositoryError):
@@ -57,6 +60,17 @@ def _write_summary(layout: Layout) -> None:
 def _series(folder: Path) -> Iterator[tuple[str, Path]]:
     for path in sorted(folder.rglob("*.tsv")):
         yield path.relative_to(folder).as_posix().removesuffix(".tsv"), path
+
+
+def cut_torn_row(path: Path) -> None:
+    """Takes away a last row without its end: its value may be half of one."""
+    with path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        start = max(0, size - _TAIL)
+        file.seek(start)
+        tail = file.read()
+        if tail and not tail.endswith(b"\n") and b"\n" in tail:
+            file.truncate(start + tail.rindex(b"\n") + 1)
 
 
 def last_row(path: Path) -> tuple[int, str] | None:

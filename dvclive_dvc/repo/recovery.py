@@ -9,7 +9,7 @@ from .. import files
 from ..backend import Outcome, Status
 from ..errors import RepositoryError
 from ..notices import logger
-from . import catchup, dvcconfig, journal, objects, saving
+from . import catchup, dvcconfig, journal, objects, saving, watchers
 from .git import Git
 from .record import reference
 
@@ -73,8 +73,9 @@ def recover(
     cannot be saved keeps its journal. `names` keeps to these runs; `other_hosts` takes those of
     other hosts for dead, which only the user can know.
     """
-    # A run killed while it wrote its first journal left half a file and no run.
-    files.sweep(journal.folder(dvc_root))
+    # A run killed while it began may have left half a file and no run.
+    for folder in (journal.folder(dvc_root), dvc_root / watchers.FOLDER):
+        files.sweep(folder)
     found = look(dvc_root)
     if not found.dead and not (other_hosts and found.elsewhere):
         return []

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dvclive_dvc.layout import Layout
 from dvclive_dvc.logs import metrics, summary
 from dvclive_dvc.losses import Losses
-from dvclive_dvc.repo.catchup import brought_up, last_row
+from dvclive_dvc.repo.catchup import brought_up, cut_torn_row, last_row
 
 
 @pytest.mark.parametrize(
@@ -85,3 +85,19 @@ def test_a_summary_that_is_up_to_date_stays_as_it_is(tmp_path_factory, values):
     texts = [n for n, v in values.items() if isinstance(v, str) and v != rows[n][1]]
     if not texts:  # a row has no line ends or tabs, the summary has
         assert brought_up(expected, rows) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("step\ta\n0\t1.0\n1\t0.3", "step\ta\n0\t1.0\n"),
+        ("step\ta\n0\t1.0\n", "step\ta\n0\t1.0\n"),
+        ("step\ta", "step\ta"),
+        ("", ""),
+    ],
+)
+def test_a_row_that_a_kill_cut_in_two_is_taken_away(tmp_path, text, left):
+    path = tmp_path / "a.tsv"
+    path.write_text(text)
+    cut_torn_row(path)
+    assert path.read_text() == left

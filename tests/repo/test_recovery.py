@@ -13,7 +13,7 @@ from situations import Situation, git, python
 from dvclive_dvc import Live
 from dvclive_dvc.backend import Status
 from dvclive_dvc.errors import RepositoryError, RunInProgressError
-from dvclive_dvc.repo import journal, recovery
+from dvclive_dvc.repo import journal, recovery, watchers
 from dvclive_dvc.repo.record import Process
 
 # What a run may write; all else is compared.
@@ -134,14 +134,17 @@ def test_half_written_files_of_the_dead_process_are_removed(repo):
     assert "dvclive-tmp" not in repo.git("ls-tree", "-r", "--name-only", str(one.commit))
 
 
-def test_half_a_first_journal_is_swept_though_no_run_is_to_be_saved(repos):
+def test_half_a_file_of_a_run_killed_as_it_began_is_swept_though_there_is_no_run(repos):
     repo = repos.make("git_and_dvc")
     dead = python("import os; print(os.getpid())").stdout.strip()
-    folder = journal.folder(repo.root)
-    folder.mkdir(parents=True)
-    (folder / f".0123.json.{dead}-1.dvclive-tmp").write_text("{")
+    for folder, name in (
+        (journal.folder(repo.root), "0123.json"),
+        (repo.root / watchers.FOLDER, "DVCLIVE_ONLY"),
+    ):
+        folder.mkdir(parents=True)
+        (folder / f".{name}.{dead}-1.dvclive-tmp").write_text("{")
     assert recovery.recover(repo.root) == []
-    assert list(folder.iterdir()) == []
+    assert not list(repo.root.rglob("*.dvclive-tmp"))
 
 
 def test_the_next_run_saves_a_killed_one_before_it_uses_the_folder(repo):
