@@ -14,11 +14,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import dvcyaml
+from .. import dvcyaml, files
 from ..errors import RepositoryError, SaveError
 from ..notices import logger
 from . import belongings, trees
-from .git import Git, common_dir, link_new_file, make_folder, packed_ref
+from .git import Git, common_dir, make_folder, packed_ref
 from .record import reference
 from .snapshot import Blobs, Status
 
@@ -459,7 +459,7 @@ def _create_reference(common: Path, name: str, commit: str) -> bool:
     for _ in range(100):
         try:
             make_folder(path.parent)
-            if not link_new_file(path, f"{commit}\n".encode("ascii")):
+            if not files.link_new_file(path, f"{commit}\n".encode("ascii")):
                 _create_by_lock(path, f"{commit}\n".encode("ascii"))
         except FileExistsError:
             return False

@@ -20,6 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import files
 from ..errors import RepositoryError, RepositoryFormatError
 
 if TYPE_CHECKING:
@@ -260,7 +261,7 @@ class Git:
             return sha
         make_folder(path.parent)
         try:
-            if link_new_file(path, zlib.compress(whole, 1), mode=0o444):
+            if files.link_new_file(path, zlib.compress(whole, 1), mode=0o444):
                 return sha
         except FileExistsError:
             return sha  # another run was first
@@ -333,29 +334,3 @@ def make_folder(folder: Path) -> None:
         folder.mkdir()
         with contextlib.suppress(OSError):
             folder.chmod(stat.S_IMODE(folder.parent.stat().st_mode))
-
-
-def link_new_file(path: Path, data: bytes, *, mode: int = 0o666) -> bool:
-    """Makes a file that is whole from the moment it has a name.
-
-    False, with nothing done, where the file system has no nameless files. Raises
-    FileExistsError where the name is taken: of two who make it at once one wins.
-    """
-    try:
-        fd = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, mode)
-    except FileNotFoundError:
-        raise
-    except (OSError, AttributeError):
-        return False
-    with open(fd, "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor
-        left = memoryview(data)
-        while left:
-            left = left[file.write(left) :]
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            # With a folder's descriptor Python calls linkat(2), which can follow the link in
-            # /proc to the file.
-            os.link(f"/proc/self/fd/{fd}", path.name, dst_dir_fd=folder, follow_symlinks=True)
-        finally:
-            os.close(folder)
-    return True
