@@ -35,6 +35,8 @@ def test_a_training_killed_at_any_moment_loses_nothing_it_logged(repos, figures)
         trainings.append(training)
         figures.rounds += 1
         figures.kills += training.code == -9
+        if training.code != -9:
+            takes *= 0.9  # the machine is less busy than when that was measured
         # Every other one is left to the next training, as a user would.
         if number % 2:
             figures.found(f"round {number}", recover(repo))
