@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 import time
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 # A run begins within milliseconds; what is not read by then is not worth a user's time.
 _BUDGET = 0.25
 _INSTALLED = (b"/site-packages/", b"/dist-packages/")
+# A path that names a folder in a way that Git does not.
+_SPELT_OUT = re.compile(rb"/\.{0,2}/")
 
 
 def script(context: Context, include: Collection[Path] = ()) -> str | None:
@@ -127,11 +130,14 @@ def _file_of(module: object, root: bytes) -> bytes | None:
         return None
     if not os.path.isabs(path):  # noqa: PTH117 - bytes
         path = os.path.abspath(path)  # noqa: PTH100 - bytes
+    folder, name = os.path.split(path)
+    within = folder + b"/"
+    # `python ../train.py` and entries like it in `sys.path` leave their spelling in `__file__`.
+    if not within.startswith(root + b"/") or _SPELT_OUT.search(within):
+        folder = _real(folder)
+    path = os.path.join(folder, name)  # noqa: PTH118 - bytes
     if not path.startswith(root + b"/"):
-        folder, name = os.path.split(path)
-        path = os.path.join(_real(folder), name)  # noqa: PTH118 - bytes
-        if not path.startswith(root + b"/"):
-            return None
+        return None
     if any(part in path for part in _INSTALLED):
         return None
     return path[len(root) + 1 :]

@@ -171,6 +171,25 @@ def test_included_files_and_folders_enter_without_git_add(repos):
     assert "other.txt" not in files
 
 
+@pytest.mark.parametrize(
+    "spelt", ["./src/train.py", "src/../src/train.py", "src//train.py", "../{name}/src/train.py"]
+)
+def test_a_script_started_by_another_spelling_of_its_path_is_known(repos, load, caplog, spelt):
+    repo = repos.make("git_and_dvc")
+    # Python joins the working directory and what was typed, and leaves it at that.
+    load(f"{repo.root}/{spelt.format(name=repo.root.name)}", "__main__")
+    assert sources.script(context.detect()) == "src/train.py", "the script was not recognised"
+    assert not caplog.messages, "a tracked script was warned about"
+    assert names(sources.loaded(context.detect())) == ["src/train.py"]
+
+
+def test_a_module_found_through_an_upward_entry_of_sys_path_is_known(repos, load):
+    repo = repos.make("detached_head")
+    (repo.root / "notebooks").mkdir()
+    load(f"{repo.root}/notebooks/../src/model.py", "model")
+    assert names(sources.loaded(context.detect())) == ["src/model.py"]
+
+
 def test_a_program_read_from_standard_input_is_no_script(repos, load, caplog):
     repos.make("git_and_dvc")
     load("<stdin>", "__main__")
