@@ -128,6 +128,7 @@ class Live:
         self._outcome: Outcome | None = None
         self._saved: str | None = None
         self._inside_with = False
+        self._left_by = Outcome()
         self._monitor: SystemMonitor | None = None
         self._names = metrics.Names()
 
@@ -597,11 +598,14 @@ class Live:
     def sync(self) -> None:
         """Writes summary, dvc.yaml and report; the latter two only where that is due."""
         with self._lock:
-            self.make_summary()
-            if self._layout.dvcyaml_on and self._entries() != self._described:
-                self.make_dvcyaml()
-            if self._outcome is not None or self._reporter.due():
-                self.make_report()
+            try:
+                self.make_summary()
+            finally:
+                # A value in `summary` that cannot be written costs the other two nothing.
+                if self._layout.dvcyaml_on and self._entries() != self._described:
+                    self.make_dvcyaml()
+                if self._outcome is not None or self._reporter.due():
+                    self.make_report()
 
     def next_step(self) -> None:
         """Writes out what the step brought, then adds one to `step`."""
@@ -619,7 +623,7 @@ class Live:
         Inside a `with` block it does nothing: leaving the block ends the run.
         """
         if not self._inside_with:
-            self._finish(Outcome())
+            self._finish(self._left_by)
 
     def _finish(self, outcome: Outcome) -> None:
         """Ends the run with how it ended; a second time only writes out what came since."""
@@ -694,7 +698,9 @@ class Live:
         traceback: TracebackType | None,
     ) -> None:
         self._inside_with = False
-        self._finish(ending.outcome_of(exc))
+        self._left_by = ending.outcome_of(exc)
+        # Not `_finish`: a subclass of the user's may do more in `end`.
+        self.end()
 
 
 # Every run that writes; a forked child must keep its hands off its parent's files.

@@ -272,6 +272,46 @@ def test_a_summary_that_cannot_be_written_does_not_cost_the_run(caplog):
     assert "could not all be written" in caplog.text
 
 
+def test_an_array_in_the_summary_is_written_as_a_list():
+    live = make()
+    live.summary["per_class"] = np.array([[0.5, math.nan], [1, 2]])
+    live.next_step()
+    assert summary_file() == {"per_class": [[0.5, "nan"], [1.0, 2.0]], "step": 0}
+
+
+def test_a_summary_that_cannot_be_written_costs_dvcyaml_and_report_nothing():
+    live = make(report="html")
+    live.log_metric("m", 1)
+    live.summary["loop"] = live.summary
+    live.end()
+    assert Path("dvclive/report.html").exists(), "the report was left out with the summary"
+    assert yaml.safe_load(Path("dvclive/dvc.yaml").read_text())["metrics"] == ["metrics.json"]
+
+
+def test_values_that_dvc_shows_under_one_name_are_written_and_said():
+    live = make()
+    live.summary.update({"a.b": 1, "a": {"b": 2}})
+    with pytest.raises(errors.InvalidNameError):
+        live.make_summary()
+    assert summary_file() == {"a.b": 1, "a": {"b": 2}}, "what was asked for is not lost"
+
+
+class Tidying(Live):
+    tidied = 0
+
+    def end(self):
+        super().end()
+        self.tidied += 1
+
+
+def test_leaving_the_block_calls_end_as_a_subclass_has_it():
+    backend = RecordingBackend()
+    with pytest.raises(ZeroDivisionError), Tidying(report=None, backend=backend) as live:
+        _ = 1 / 0
+    assert live.tidied == 1, "a subclass's own end() was passed by"
+    assert [one.status.value for one in backend.experiments.values()] == ["failed"]
+
+
 # -- what bad input gets -------------------------------------------------------------------
 
 BAD_CALLS = {

@@ -5,6 +5,7 @@ DVC reads the file as a metrics file, so it is strict JSON: NaN and infinities a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from typing import TYPE_CHECKING, Any
@@ -80,8 +81,8 @@ def plain(value: Any) -> Any:
 def write(path: Path, summary: dict[str, Any]) -> None:
     """Replaces metrics.json; values the user put in by hand are made plain on the way.
 
-    Raises InvalidDataTypeError where those values contain themselves, and InvalidNameError where
-    DVC would show two of them under one name; the file stays as it was.
+    Raises InvalidDataTypeError where those values contain themselves, with the file as it was,
+    and InvalidNameError where DVC would show two of them under one name, once it is written.
     """
     try:
         data = files.dump_json(summary)
@@ -92,9 +93,9 @@ def write(path: Path, summary: dict[str, Any]) -> None:
             raise InvalidDataTypeError(
                 "summary", type(summary), "values that do not contain themselves"
             ) from error
+    files.put(str(path), data)
     if _has_dots(summary):
         names.check_shown(summary, "metrics")
-    files.put(str(path), data)
 
 
 def _has_dots(table: dict[Any, Any]) -> bool:
@@ -114,9 +115,12 @@ def _cleaned(value: Any) -> Any:
         return [_cleaned(item) for item in value]
     if isinstance(value, (str, int, float)) or value is None:
         return plain(value)
-    item = getattr(value, "item", None)
-    if callable(item):
-        return _cleaned(item())
+    # Scalars of NumPy, torch and jax are their `item()`; an array of several has none.
+    for name in ("item", "tolist"):
+        method = getattr(value, name, None)
+        if callable(method):
+            with contextlib.suppress(TypeError, ValueError, RuntimeError):
+                return _cleaned(method())
     return str(value)
 
 
