@@ -151,11 +151,15 @@ def _params_are_ours(path: Path) -> bool:
 
 def _summary_is_ours(path: Path) -> bool:
     try:
-        content = path.read_bytes()
-        if not content.strip():
+        content = path.read_bytes().strip()
+        if not content:
             return True
         document = json.loads(content)
-        return isinstance(document, dict) and files.dump_json(document).strip() == content.strip()
+        # DVCLive spells NaN and what is not ASCII in Python's own way.
+        ways = [json.dumps(document, indent=4).encode()]
+        with contextlib.suppress(ValueError):
+            ways.append(files.dump_json(document).strip())
+        return isinstance(document, dict) and content in ways
     except (OSError, ValueError):
         return False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from pathlib import Path
 
@@ -191,6 +192,14 @@ def test_a_folder_whose_parameters_or_metrics_no_run_wrote_is_refused(tmp_path, 
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / name).write_text(text)
     refused("config", "that no run wrote")
+
+
+@pytest.mark.parametrize("summary", [{"größe": 1}, {"loss": math.nan}, {"a": {"b": 1}, "step": 3}])
+def test_a_summary_as_the_public_package_writes_it_is_a_runs(summary):
+    Path("dvclive").mkdir()
+    Path("dvclive/metrics.json").write_text(json.dumps(summary, indent=4) + "\n")
+    live().end()
+    assert not Path("dvclive/metrics.json").exists(), "the earlier run's file was left"
 
 
 @pytest.mark.parametrize("name", ["train.py", "notes.ipynb", "requirements.txt", "Makefile"])
