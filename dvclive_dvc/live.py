@@ -151,7 +151,9 @@ class Live:
         self._backend = backend if backend is not None else _default_backend(settings)
         self._backend.begin(self._layout, request)
         self._metrics = metrics.MetricWriter(self._layout, self._losses)
-        self._reporter = reports.Reporter(self._layout, None if self._muted else mode)
+        self._reporter = reports.Reporter(
+            self._layout, None if self._muted else mode, opens=settings.opens
+        )
         if not self._muted:
             self._prepare()
             _watched.add(self)

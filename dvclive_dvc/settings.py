@@ -26,12 +26,14 @@ class Settings:
     rank:     this process's number within a distributed job; only number 0 logs.
     rank_from: the variable that gave the number.
     resume:   `DVCLIVE_RESUME`.
+    opens:    `DVCLIVE_OPEN`: the report is shown in the browser.
     test:     `DVCLIVE_TEST`: nothing of the run shall reach the working directory.
     """
 
     rank: int = 0
     rank_from: str = ""
     resume: bool = False
+    opens: bool = False
     test: bool = False
 
     @classmethod
@@ -47,6 +49,7 @@ class Settings:
             rank=rank,
             rank_from=source,
             resume=truthy(environ.get("DVCLIVE_RESUME", "")),
+            opens=truthy(environ.get("DVCLIVE_OPEN", "")),
             test=truthy(environ.get("DVCLIVE_TEST", "")),
         )
 

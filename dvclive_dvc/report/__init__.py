@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -59,10 +58,14 @@ def _inside_notebook() -> bool:
 
 
 class Reporter:
-    """Draws one run's report, seldom enough that the run does not feel it."""
+    """Draws one run's report, seldom enough that the run does not feel it.
 
-    def __init__(self, layout: Layout, mode: str | None) -> None:
+    `opens` shows an HTML report in the user's browser once it is drawn.
+    """
+
+    def __init__(self, layout: Layout, mode: str | None, *, opens: bool = False) -> None:
         self.mode = mode
+        self._opens = opens
         self._layout = layout
         self._pid = os.getpid()
         self._reader = Reader(layout)
@@ -115,12 +118,8 @@ class Reporter:
 
         path = self._layout.report_file("html")
         files.replace(path, html.drawn(page))
-        if _says_yes(os.environ.get("DVCLIVE_OPEN", "")) and str(path) not in _opened:
+        if self._opens and str(path) not in _opened:
             import webbrowser
 
             _opened.add(str(path))
             webbrowser.open(path.as_uri())
-
-
-def _says_yes(text: str) -> bool:
-    return re.search(r"1|y|yes|true", text, re.IGNORECASE) is not None

@@ -13,6 +13,7 @@ from report import runs
 from dvclive_dvc.errors import InvalidReportModeError
 from dvclive_dvc.layout import Layout
 from dvclive_dvc.report import Reporter, resolve_mode
+from dvclive_dvc.settings import Settings
 
 
 @pytest.fixture
@@ -118,9 +119,9 @@ def test_the_report_is_opened_once_where_that_is_asked_for(layout, monkeypatch):
     monkeypatch.setattr(webbrowser, "open", opened.append)
     Reporter(layout, "html").build(runs.facts(layout))
     assert opened == [], "never unasked"
-    monkeypatch.setenv("DVCLIVE_OPEN", "True")
+    settings = Settings.read({"DVCLIVE_OPEN": "True"})
     for _ in range(2):
-        reporter = Reporter(layout, "html")
+        reporter = Reporter(layout, "html", opens=settings.opens)
         reporter.build(runs.facts(layout))
         reporter.build(runs.facts(layout))
     assert opened == [layout.report_file("html").as_uri()]
