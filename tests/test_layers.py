@@ -52,14 +52,14 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             "repo.context",
+            "repo.crew",
             "repo.dvcignore",
             "repo.hashes",
             "repo.listing",
-            "repo.objects",
             "repo.trees",
         }
     ),
-    frozenset({"repo.git", "repo.record"}),
+    frozenset({"repo.git", "repo.objects", "repo.record"}),
     frozenset({"backend"}),
     frozenset({"layout", "files", "losses", "yamltext"}),
     frozenset({"notices"}),

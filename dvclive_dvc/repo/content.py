@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ArtifactError, RepositoryError
 from ..notices import logger
+from . import crew
 from . import hashes as state
 from . import listing as listings
 from .dvcignore import DvcIgnore
@@ -27,11 +28,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from .listing import Listing, Memory
+    from .objects import Stamp
 
 _BATCH = 256  # small files a thread takes at a time
 _ROWS = 4096  # rows of DVC's state database written in one go
 _NEVER = (0, 0)  # what no folder of the cache is like
-# Below this mean size threads cost more, by passing Python's lock around, than they hash.
+# Below this mean size threads cost more, by passing Python's lock around, than they hash: such
+# files are shared out to processes.
 _SHARED = 64 << 10
 _MAX_JOBS = 16  # beyond that a disk gains nothing
 
@@ -125,7 +128,7 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _is_exec(status: os.stat_result) -> bool:
+def _is_exec(status: os.stat_result | Stamp) -> bool:
     return bool(status.st_mode & 0o111)
 
 
@@ -141,7 +144,7 @@ def _warn_changed(names: list[str]) -> None:
 
 
 def _cache_file(
-    path: Path, status: os.stat_result, dvc: Dvc, *, keep: bool
+    path: Path, status: os.stat_result | Stamp, dvc: Dvc, *, keep: bool
 ) -> tuple[Hashed, Callable[[], None]]:
     name, repo = str(path), dvc.repo
     known = None
@@ -412,26 +415,26 @@ class _Folder:
         linked = set(listing.linked)
         put, root, names = self._dvc.objects.put, self._root, listing.names
 
-        def work(batch: list[int]) -> list[tuple[int, Stored | None]]:
-            done: list[tuple[int, Stored | None]] = []
-            for at in batch:
-                try:
-                    one = put(f"{root}/{names[at]}", link=becomes and at not in linked)
-                except FileNotFoundError:  # noqa: PERF203 - one file may vanish
-                    if os.path.lexists(f"{root}/{names[at]}"):
-                        raise
-                    done.append((at, None))
-                else:
-                    done.append((at, one))
-            return done
+        def asked(at: int) -> tuple[str, bool]:
+            return f"{root}/{names[at]}", becomes and at not in linked
 
-        batches = _batches(listing, places)
-        size = sum(listing.size(at) for at in places)
-        if self._dvc.jobs == 1 or len(places) < 2 or size < _SHARED * len(places):  # noqa: PLR2004 - nothing to share out
-            for batch in batches:
-                yield from work(batch)
-            return
-        yield from _shared_out(work, batches, self._dvc.jobs)
+        def work(at: int) -> Stored | None:
+            path, link = asked(at)
+            try:
+                return put(path, link=link)
+            except FileNotFoundError:
+                if os.path.lexists(path):
+                    raise
+                return None  # one file may vanish
+
+        jobs = self._dvc.jobs
+        if sum(listing.size(at) for at in places) < _SHARED * len(places):
+            helpers = jobs - 1 if len(places) >= crew.WORTH_IT else 0
+            yield from crew.shared_out(places, self._dvc.objects, helpers, asked=asked, do=work)
+        elif jobs == 1 or len(places) < 2:  # noqa: PLR2004 - nothing to share out
+            yield from ((at, work(at)) for at in places)
+        else:
+            yield from _shared_out(work, _batches(listing, places), jobs)
 
     def _forget_vanished(self, listing: Listing, hashes: bytearray) -> None:
         if not self._gone:
@@ -504,16 +507,18 @@ def _batches(listing: Listing, places: list[int]) -> Iterator[list[int]]:
 
 
 def _shared_out(
-    work: Callable[[list[int]], list[tuple[int, Stored | None]]],
-    batches: Iterator[list[int]],
-    jobs: int,
+    work: Callable[[int], Stored | None], batches: Iterator[list[int]], jobs: int
 ) -> Iterator[tuple[int, Stored | None]]:
     """Runs `work` on all cores, with only a few results waiting at a time."""
+
+    def all_of(batch: list[int]) -> list[tuple[int, Stored | None]]:
+        return [(at, work(at)) for at in batch]
+
     with concurrent.futures.ThreadPoolExecutor(jobs, "dvclive-cache") as pool:
         waiting: set[concurrent.futures.Future[list[tuple[int, Stored | None]]]] = set()
         try:
             for batch in batches:
-                waiting.add(pool.submit(work, batch))
+                waiting.add(pool.submit(all_of, batch))
                 if len(waiting) > 2 * jobs:
                     done, waiting = concurrent.futures.wait(
                         waiting, return_when=concurrent.futures.FIRST_COMPLETED

@@ -16,7 +16,9 @@ from ..notices import logger
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    Row = tuple[str, str, os.stat_result]  # a file's absolute path, its md5, its stat
+    from .objects import Stamp
+
+    Row = tuple[str, str, os.stat_result | Stamp]  # a file's absolute path, its md5, its stat
 
 _ASKED = 999  # files asked about in one query, as dvc_data does
 
@@ -34,7 +36,7 @@ def forgiving(what: str) -> Iterator[None]:
         logger.debug("cannot %s DVC's state: %s", what, error)
 
 
-def info_of(status: os.stat_result) -> dict[str, Any]:
+def info_of(status: os.stat_result | Stamp) -> dict[str, Any]:
     """What dvc_data's `State` looks at of a file (dvc_data/fsutils.py, `_localfs_info`)."""
     return {
         "type": "file",
@@ -70,7 +72,7 @@ def keep(repo: Any, rows: list[Row]) -> None:
             state.save_many([(name, hash_info(md5), info_of(s)) for name, md5, s in rows], fs)
 
 
-def _text(md5: str, status: os.stat_result) -> str:
+def _text(md5: str, status: os.stat_result | Stamp) -> str:
     # dvc_data/hashfile/state.py, `_checksum` and `State.save_many`.
     size = status.st_size
     stamp = f"([{status.st_ino}, {status.st_mtime!r}, {size}],)".encode()

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from .objects import Stamp
+
 _VERSION = 1
 _HASH = 16  # bytes of an md5
 _63_BITS = 0x7FFF_FFFF_FFFF_FFFF  # an inode may use all 64, a column has room for a signed one
@@ -61,7 +63,7 @@ class Listing:
         self.stamps.extend((status.st_ino & _63_BITS, status.st_ctime_ns, status.st_size))
         self.mtimes.append(status.st_mtime)
 
-    def put(self, place: int, status: os.stat_result) -> None:
+    def put(self, place: int, status: os.stat_result | Stamp) -> None:
         """Replaces the stamps of one file."""
         first, stamps = place * _STAMP, self.stamps
         stamps[first] = status.st_ino & _63_BITS

@@ -42,6 +42,16 @@ _CREATE: int = (
 )
 
 
+class Stamp(NamedTuple):
+    """What is remembered of a file's stat, as `os.stat_result` calls it."""
+
+    st_mode: int
+    st_ino: int
+    st_size: int
+    st_mtime: float
+    st_ctime_ns: int
+
+
 class Stored(NamedTuple):
     """A file whose bytes are in the cache.
 
@@ -52,7 +62,7 @@ class Stored(NamedTuple):
 
     md5: str
     size: int
-    status: os.stat_result | None
+    status: os.stat_result | Stamp | None
 
 
 def sweep(root: str) -> None:
@@ -66,15 +76,19 @@ def sweep(root: str) -> None:
 
 
 class Objects:
-    """The objects of DVC's local cache (`odb`, dvc_data's LocalHashFileDB)."""
+    """The objects of DVC's local cache (`odb`, dvc_data's LocalHashFileDB).
 
-    def __init__(self, odb: Any) -> None:
+    folder_mode: the mode that the cache's folders get, where `mkdir` alone can give it; None
+                 while that is not known.
+    """
+
+    def __init__(self, odb: Any, folder_mode: int | None = None) -> None:
         self._odb = odb
         self.root: str = odb.path
         self._names = itertools.count()
         self._pid = os.getpid()
         self._reflinks = True
-        self._folder_mode: int | None = None
+        self.folder_mode = folder_mode
         # Read anew for each cache: a training script may set it.
         self._umask = _umask()
 
@@ -279,7 +293,7 @@ class Objects:
         return True
 
     def _make(self, folder: str) -> None:
-        if self._folder_mode is None or not self._made(folder, self._folder_mode):
+        if self.folder_mode is None or not self._made(folder, self.folder_mode):
             if os.path.isdir(folder):
                 return
             # DVC's own: `cache.shared` decides the folder's mode.
@@ -288,7 +302,7 @@ class Objects:
             inherits = os.stat(os.path.dirname(folder)).st_mode & stat.S_ISGID
             # A mode that `mkdir` alone gives; DVC asks for two calls more, 256 times over.
             if not inherits and not mode & ~0o777 and not mode & self._umask:
-                self._folder_mode = mode
+                self.folder_mode = mode
 
     def _made(self, folder: str, mode: int) -> bool:
         try:
