@@ -430,7 +430,7 @@ class Live:
             title: over the plot.
             x_label: of the x axis.
             y_label: of the y axis.
-            normalized: a confusion matrix in shares instead of counts.
+            normalized: a confusion matrix in shares of each predicted label, as DVC draws it.
             **kwargs: go to scikit-learn's function.
 
         Raises:
