@@ -91,6 +91,11 @@ class Layout:
         return self.plots_dir / "images"
 
     @property
+    def images_pointer(self) -> Path:
+        """The `.dvc` file of the images where they are cached."""
+        return self.plots_dir / "images.dvc"
+
+    @property
     def custom_dir(self) -> Path:
         """One `.json` a custom plot."""
         return self.plots_dir / "custom"

@@ -638,7 +638,9 @@ class Live:
                 self._step = self.summary["step"]
             if self._muted:
                 return
-            if self._cache_images and self._has_images:
+            if self._has_images and (self._cache_images or self._layout.images_pointer.exists()):
+                # A run that goes on with cached images keeps them so: their pointer, as it was,
+                # would stand for its own in the experiment.
                 self._cache_logged_images()
             self._sync_at_last()
             self._metrics.close()

@@ -170,8 +170,9 @@ def _summary_is_ours(path: Path) -> bool:
 def clear(layout: Layout) -> None:
     """Removes what an earlier run wrote, and folders that are empty then; nothing else.
 
-    Copied artifacts and `plots/images.dvc` stay: they are replaced when logged again.
+    Copied artifacts stay: they are replaced when logged again.
     """
+    _uncache_images(layout)
     doomed = [
         layout.metrics_file,
         layout.params_file,
@@ -188,6 +189,28 @@ def clear(layout: Layout) -> None:
     with contextlib.suppress(OSError):
         layout.report_pictures_dir.rmdir()
     dvcyaml.clear(dataclasses.replace(layout, dvcyaml=layout.root / DVCYAML_NAME))
+
+
+def _uncache_images(layout: Layout) -> None:
+    """Gives the images' folder back to Git: the next run's images are cached if it says so.
+
+    With the pointer there, its experiment would hold that in place of its own images.
+    """
+    try:
+        pointer = layout.images_pointer.read_bytes()
+    except OSError:
+        return
+    if not re.search(rb"^[- ] path: images\r?$", pointer, re.MULTILINE):
+        return
+    layout.images_pointer.unlink()
+    rules = layout.plots_dir / ".gitignore"
+    with contextlib.suppress(OSError):
+        lines = rules.read_bytes().splitlines(keepends=True)
+        kept = b"".join(line for line in lines if line.rstrip(b"\r\n") != b"/images")
+        if kept:
+            files.replace_if_changed(rules, kept)
+        else:
+            rules.unlink()
 
 
 def _others(layout: Layout) -> tuple[Path, ...]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
 from situations import dvc_inside, git
 
@@ -176,3 +179,72 @@ def test_nothing_that_is_logged_is_a_template_to_dvc(repos, shared):
         assert shown["data"]["metrics"]["${name}/metrics.json"]["data"] == {name: 1}
     dvc_inside("plots", "show", "-o", "page")
     assert '"title": "${name}"' in (repo.root / "page" / "index.html").read_text()
+
+
+# -- cache_images ------------------------------------------------------------------------------
+
+
+def a_run_with_images(brightness: int, names=("sample.png",), **more) -> None:
+    with Live(report=None, exp_name=f"shade-{brightness}", **more) as live:
+        live.log_metric("m", brightness)
+        for name in names:
+            live.log_image(name, np.full((4, 4), brightness, np.uint8))
+
+
+def held_by(repo, experiment):
+    return set(repo.git("ls-tree", "-r", "--name-only", repo.experiments()[experiment]).split())
+
+
+def test_cached_images_are_one_tracked_folder_that_dvc_plots_finds(repos):
+    repo = repos.make("git_and_dvc")
+    a_run_with_images(10, cache_images=True)
+    a_run_with_images(20, cache_images=True)
+    for name in ("shade-10", "shade-20"):
+        held = held_by(repo, name)
+        assert {"dvclive/plots/images.dvc", "dvclive/plots/.gitignore"} <= held
+        assert "dvclive/plots/images/sample.png" not in held, "the bytes are DVC's to keep"
+    assert (repo.root / "dvclive/plots/.gitignore").read_text() == "/images\n"
+
+    shutil.rmtree(repo.root / "dvclive")
+    drawn = json.loads(
+        dvc_inside("plots", "diff", "shade-10", "shade-20", "--json", "-o", "drawn")
+    )
+    (pictures,) = (found for name, found in drawn["data"].items() if name.endswith("sample.png"))
+    assert {revision for one in pictures for revision in one["revisions"]} == {
+        "shade-10",
+        "shade-20",
+    }
+    assert len({Path(one["url"]).read_bytes() for one in pictures}) == 2, "one picture each"
+
+
+@pytest.mark.parametrize("names", [("sample.png",), ()])
+def test_a_run_that_does_not_cache_its_images_is_rid_of_an_earlier_ones_pointer(repos, names):
+    repo = repos.make("git_and_dvc")
+    a_run_with_images(10, cache_images=True)
+    a_run_with_images(20, names)
+    held = held_by(repo, "shade-20")
+    assert "dvclive/plots/images.dvc" not in held, "it would be the first run's images"
+    assert "dvclive/plots/.gitignore" not in held
+    assert ("dvclive/plots/images/sample.png" in held) == bool(names)
+
+
+def test_a_run_without_images_is_rid_of_an_earlier_ones_pointer_though_it_would_cache(repos):
+    repo = repos.make("git_and_dvc")
+    a_run_with_images(10, cache_images=True)
+    rules = repo.root / "dvclive/plots/.gitignore"
+    rules.write_text("/images\n*.bak\n")
+    a_run_with_images(20, (), cache_images=True)
+    assert "dvclive/plots/images.dvc" not in held_by(repo, "shade-20")
+    assert rules.read_text() == "*.bak\n", "the user's own rule"
+
+
+def test_a_run_that_goes_on_with_cached_images_keeps_them_cached_with_its_own(repos):
+    repo = repos.make("git_and_dvc")
+    a_run_with_images(10, ("first.png",), cache_images=True)
+    a_run_with_images(20, ("second.png",), resume=True)
+    dvc_inside("get", ".", "dvclive/plots/images", "--rev", "shade-20", "-o", "back")
+    assert sorted(path.name for path in (repo.root / "back").iterdir()) == [
+        "first.png",
+        "second.png",
+    ]
+    assert "dvclive/plots/images/second.png" not in held_by(repo, "shade-20")
