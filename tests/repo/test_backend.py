@@ -206,9 +206,7 @@ def test_cached_images_are_one_tracked_folder_that_dvc_plots_finds(repos):
     assert (repo.root / "dvclive/plots/.gitignore").read_text() == "/images\n"
 
     shutil.rmtree(repo.root / "dvclive")
-    drawn = json.loads(
-        dvc_inside("plots", "diff", "shade-10", "shade-20", "--json", "-o", "drawn")
-    )
+    drawn = json.loads(dvc_inside("plots", "diff", "shade-10", "shade-20", "--json", "-o", "drawn"))
     (pictures,) = (found for name, found in drawn["data"].items() if name.endswith("sample.png"))
     assert {revision for one in pictures for revision in one["revisions"]} == {
         "shade-10",
