@@ -29,6 +29,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "repo.cache",
             "repo.data",
             "repo.experiments",
+            "repo.former",
             "repo.initialise",
             "repo.join",
             "repo.journal",

@@ -20,7 +20,7 @@ from ..errors import (
 )
 from ..notices import logger
 from . import context as surroundings
-from . import initialise, join, journal, recovery, saving, sources
+from . import former, initialise, join, journal, recovery, saving, sources
 from .cache import ArtifactCache
 from .experiments import choose_name
 from .gitignore import line_for
@@ -110,8 +110,9 @@ class DvcBackend:
             _refuse_second_run(layout.root, journal.enter(self._record))
             self._unsaved = Outcome(Status.INTERRUPTED)
         if request.resume:
-            # The dvc.yaml names the artifacts that were logged before, so they belong here too.
-            self._note(*dict.fromkeys((*left, *_pointers_of_former(layout))))
+            self._note(*dict.fromkeys((*left, *self._logged_before(layout))))
+        elif self._context.dvc_root is not None:
+            former.forget(self._context.dvc_root, layout.root)
         self.run = Run(
             self._name(request),
             self._context.baseline,
@@ -120,6 +121,12 @@ class DvcBackend:
         )
         self._watchers = Watchers(self._context.watched_root)
         self._watchers.begin(self.run.name, saves=saves)
+
+    def _logged_before(self, layout: Layout) -> Iterator[Path]:
+        """The pointer files of the run that is gone on with: its artifacts belong here too."""
+        if self._context.dvc_root is not None:
+            yield from former.kept(self._context.dvc_root, layout.root)
+        yield from _pointers_of_former(layout)
 
     def _name(self, request: Request) -> str | None:
         if self._record is not None:
@@ -221,6 +228,8 @@ class DvcBackend:
         if not fresh:
             return
         self._pointers += fresh
+        if self._layout is not None and self._context.dvc_root is not None:
+            former.keep(self._context.dvc_root, self._layout.root, self._pointers)
         if self._record is not None:
             self._record = dataclasses.replace(
                 self._record, pointers=(*self._record.pointers, *fresh)

@@ -178,6 +178,36 @@ def test_a_resumed_runs_experiment_holds_the_artifacts_logged_before(repo, end):
     assert (repo.root / "back.pt").read_text() == "weights"
 
 
+@pytest.mark.parametrize("dvcyaml", ["'dvc.yaml'", "True", "False"])
+def test_a_resumed_runs_experiment_holds_them_whatever_its_dvc_yaml_names(repo, dvcyaml):
+    bare = "Path('plain.bin').write_text('x')\nlive.log_artifact('plain.bin')\nlive.end()"
+    python(f"{TRAIN}\n{bare}".format(arguments=f"dvcyaml={dvcyaml}, exp_name='first'"))
+    other = TRAIN.format(arguments="'other', dvcyaml='dvc.yaml'").replace("model.pt", "theirs.pt")
+    python(f"{other}\nlive.end()")
+    arguments = f"dvcyaml={dvcyaml}, resume=True, exp_name='second'"
+    go_on = f"from dvclive_dvc import Live\nwith Live({arguments}) as live:\n"
+    python(f"{go_on}    live.log_param('b', 1)")
+    second = repo.experiments()["second"]
+    held = repo.git("ls-tree", "-r", "--name-only", second).split()
+    assert {"model.pt.dvc", "plain.bin.dvc", ".gitignore"} <= set(held)
+    assert "theirs.pt.dvc" not in held, "another run's, whose file it shares"
+    if dvcyaml == "'dvc.yaml'":
+        text = repo.git("show", f"{second}:dvc.yaml")
+        assert "path: model.pt" in text, "it was taken for another run's"
+        assert "theirs.pt" not in text
+
+
+def test_a_new_run_in_the_folder_has_nothing_of_the_former_ones_artifacts(repo):
+    python(f"{TRAIN}\nlive.end()".format(arguments="exp_name='first'"))
+    with Live(exp_name="second", dvcyaml=None) as live:
+        live.log_metric("loss", 0.5)
+    with Live(exp_name="third", dvcyaml=None, resume=True) as live:
+        live.log_metric("loss", 0.25)
+    for name in ("second", "third"):
+        held = repo.git("ls-tree", "-r", "--name-only", repo.experiments()[name]).split()
+        assert "model.pt.dvc" not in held, f"{name} logged none"
+
+
 def test_a_killed_run_that_goes_on_keeps_artifacts_that_its_dvc_yaml_does_not_name(repo):
     bare = "Path('plain.bin').write_text('x')\nlive.log_artifact('plain.bin')\n"
     killed("exp_name='first'", f"{TRAIN}\n{bare}\nos.kill(os.getpid(), signal.SIGKILL)")
