@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import errno
 import hashlib
 import os
 import stat
@@ -22,13 +23,13 @@ from . import crew
 from . import hashes as state
 from . import listing as listings
 from .dvcignore import DvcIgnore
-from .objects import AT_ONCE, Objects, Stored
+from .objects import AT_ONCE, Objects, Stored, version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from .listing import Listing, Memory
-    from .objects import Stamp
+    from .objects import Stamp, Version
 
 _BATCH = 256  # small files a thread takes at a time
 _ROWS = 4096  # rows of DVC's state database written in one go
@@ -154,12 +155,14 @@ def _cache_file(
     is_link = path.is_symlink()
     fresh = md5 is None or not dvc.objects.has(md5, status.st_size)
     size = status.st_size
+    steady = True
     isexec = _is_exec(status)  # before a link into the cache takes the permission away
     if fresh:
         becomes = dvc.kinds[:1] == ["hardlink"] and not keep and not is_link
         with _progress(size, str(path.name), unit="B") as told:
             stored = dvc.objects.put(name, link=becomes, told=told)
         md5, size = stored.md5, stored.size
+        steady = stored.status is not None
         if stored.status is None:
             _warn_changed([name])
         else:
@@ -169,7 +172,12 @@ def _cache_file(
     hashed = Hashed(md5, size, isexec=isexec)
 
     def relink() -> None:
-        moved = _relink_file(name, hashed, dvc, is_link=is_link)
+        if not steady or version(os.stat(name)) != version(status):
+            # What is in the workspace is in no object; DVC must not take it for its own either.
+            if steady:
+                _warn_changed([name])
+            return
+        moved = _relink_file(name, hashed, dvc, version(status), is_link=is_link)
         if fresh or moved:
             token = str(round(path.stat().st_mtime * 1_000_000_000))
             state.keep_link(repo, name, path.lstat().st_ino, token)
@@ -177,10 +185,10 @@ def _cache_file(
     return hashed, relink
 
 
-def _relink_file(name: str, hashed: Hashed, dvc: Dvc, *, is_link: bool) -> bool:
+def _relink_file(name: str, hashed: Hashed, dvc: Dvc, seen: Version, *, is_link: bool) -> bool:
     status = os.stat(name)
     relinks = _needs_relink(dvc, name, hashed.md5, status, is_link=is_link, alone=True)
-    moved = bool(_linked(dvc, [(name, hashed.md5)])) if relinks else False
+    moved = bool(_linked(dvc, [(name, hashed.md5, seen)])) if relinks else False
     if hashed.isexec:
         _set_exec(name, hashed, dvc)
     return moved
@@ -220,15 +228,24 @@ def _needs_relink(
     return not is_copy or "reflink" not in dvc.kinds
 
 
-def _linked(dvc: Dvc, wanted: Iterable[tuple[str, str]]) -> list[tuple[str, os.stat_result]]:
-    """Puts links to, or copies of, objects in place of files; gives those that are new."""
+def _linked(
+    dvc: Dvc, wanted: Iterable[tuple[str, str, Version]]
+) -> list[tuple[str, os.stat_result]]:
+    """Puts links to, or copies of, objects in place of files; gives those that are new.
+
+    A file that is not the one that was cached (any more) is left, with a warning.
+    """
     done: list[tuple[str, os.stat_result]] = []
     failed = 0
+    changed: list[str] = []
     rows: list[state.Row] = []
-    for name, md5 in wanted:
+    for name, md5, seen in wanted:
         try:
-            kind = dvc.objects.link_to(md5, name, dvc.kinds)
+            kind = dvc.objects.link_to(md5, name, dvc.kinds, seen)
         except OSError as error:
+            if error.errno == errno.ESTALE:
+                changed.append(name)
+                continue
             logger.debug("cannot link '%s': %s", name, error)
             kind = None
         if kind is None:
@@ -244,6 +261,8 @@ def _linked(dvc: Dvc, wanted: Iterable[tuple[str, str]]) -> list[tuple[str, os.s
             failed,
             ",".join(dvc.kinds),
         )
+    if changed:
+        _warn_changed(changed)
     state.keep(dvc.repo, rows)
     return done
 
@@ -459,6 +478,8 @@ class _Folder:
         wanted = {}
         linked = set(listing.linked)
         for at in looked_at:
+            if not listing.stamps[at * 3 + 1]:
+                continue  # it changed while it was read, and that is told
             name = f"{self._root}/{listing.names[at]}"
             md5 = hashes[at * 16 : at * 16 + 16].hex()
             is_link = at in linked and os.path.islink(name)
@@ -467,8 +488,8 @@ class _Folder:
                 if _needs_relink(dvc, name, md5, status, is_link=is_link):
                     wanted[name] = (at, md5)
         if wanted:
-            pairs = ((name, md5) for name, (_, md5) in wanted.items())
-            for name, status in _linked(dvc, pairs):
+            files = ((name, md5, listing.version(at)) for name, (at, md5) in wanted.items())
+            for name, status in _linked(dvc, files):
                 listing.put(wanted[name][0], status)
 
     def _remember(self, listing: Listing, hashes: bytes, hashed: Hashed) -> None:

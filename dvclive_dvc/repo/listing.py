@@ -92,6 +92,10 @@ class Listing:
         """The size of one file, in bytes."""
         return self.stamps[place * _STAMP + 2]
 
+    def version(self, place: int) -> tuple[int, float, int]:
+        """What `objects.version` says of one file."""
+        return self.inode(place), self.mtimes[place], self.size(place)
+
     def total(self) -> int:
         """The size of all files, in bytes."""
         return sum(self.stamps[2::_STAMP])

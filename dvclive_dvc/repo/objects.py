@@ -42,6 +42,12 @@ _CREATE: int = (
 )
 
 
+_63_BITS = (1 << 63) - 1  # what `listing.Listing` keeps of an inode
+
+# Inode, time in seconds and size; a change of the number of links is none of the content.
+Version = tuple[int, float, int]
+
+
 class Stamp(NamedTuple):
     """What is remembered of a file's stat, as `os.stat_result` calls it."""
 
@@ -136,10 +142,11 @@ class Objects:
                 told(size)
             else:
                 md5, size = self._put_in_pieces(fd, before.st_size, told)
-            after = os.fstat(fd)
         finally:
             os.close(fd)
-        same = before.st_mtime_ns == after.st_mtime_ns and before.st_size == after.st_size == size
+        # By its path: one that was replaced by a rename is another file too.
+        after = _looked_at(path)
+        same = after is not None and version(after) == version(before) and after.st_size == size
         return Stored(md5, size, after if same else None)
 
     def put_bytes(self, md5: str, data: bytes | memoryview) -> None:
@@ -166,11 +173,12 @@ class Objects:
             _remove(temp)
             raise
 
-    def link_to(self, md5: str, path: str, kinds: list[str]) -> str | None:
+    def link_to(self, md5: str, path: str, kinds: list[str], seen: Version) -> str | None:
         """Replaces the file at `path` by a link to, or a copy of, the object; says which.
 
         The first kind that the file system has is taken, as `dvc checkout --relink` does; None
-        when it has none. There is no moment at which `path` is missing.
+        when it has none. There is no moment at which `path` is missing. Raises OSError (ESTALE)
+        where the file is no longer the one that was `seen`: its bytes are in no object.
         """
         source = self.path(md5)
         folder, name = os.path.split(path)
@@ -178,6 +186,7 @@ class Objects:
             temp = os.path.join(folder, f".{name}.{self._unique()}.dvclive-tmp")
             try:
                 self._link(kind, source, temp)
+                _refuse_another(path, seen)
                 os.replace(temp, path)
             except OSError as error:
                 _remove(temp)
@@ -249,7 +258,7 @@ class Objects:
             os.lseek(fd, 0, os.SEEK_SET)
             return self._put_in_pieces(fd, before.st_size, told)
         os.chmod(target, READ_ONLY)
-        if _version(os.stat(target)) != _version(before):
+        if version(os.stat(target)) != version(before):
             # Written to since it was hashed: its bytes are not those of this name.
             os.unlink(target)
             os.chmod(path, stat.S_IMODE(before.st_mode))
@@ -340,8 +349,22 @@ def _umask() -> int:
     return mask
 
 
-def _version(status: os.stat_result) -> tuple[int, int, int]:
-    return status.st_ino, status.st_mtime_ns, status.st_size
+def version(status: os.stat_result) -> Version:
+    """What tells the content of a file from an earlier or later one."""
+    return status.st_ino & _63_BITS, status.st_mtime, status.st_size
+
+
+def _refuse_another(path: str, seen: Version) -> None:
+    now = _looked_at(path)
+    if now is None or version(now) != seen:
+        raise OSError(errno.ESTALE, "Changed meanwhile", path)
+
+
+def _looked_at(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        return None
 
 
 def _remove(temp: str) -> None:

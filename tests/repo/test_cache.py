@@ -25,6 +25,7 @@ from dvclive_dvc.errors import (
     RepositoryError,
 )
 from dvclive_dvc.repo.cache import ArtifactCache
+from dvclive_dvc.repo.gitignore import GitView
 
 
 @pytest.fixture
@@ -660,6 +661,58 @@ def test_a_file_that_changes_while_it_is_read_is_told_and_the_hash_fits_the_byte
     # What stands there now is looked at again, and then all is well.
     cache.add(path if where == "alone" else path.parent)
     assert dvc_inside("status", cwd=made.root).strip().endswith("up to date.")
+
+
+@pytest.mark.parametrize("kind", ["copy", "symlink", "hardlink,symlink"])
+@pytest.mark.parametrize("where", ["alone", "in a folder"])
+@pytest.mark.parametrize("writing", ["in place", "by a rename"])
+def test_what_is_written_after_a_file_was_cached_is_left_in_the_workspace(
+    made, cache, caplog, monkeypatch, kind, where, writing
+):
+    configure(made.root, "cache.type", kind)
+    path = made.write("model.pt" if where == "alone" else "data/x", "older")
+    made.write("data/y" if where != "alone" else "y", "steady")
+    real = GitView.hide
+
+    def hide(*args, **kwargs):
+        # Between the caching and what is done to the workspace, as another process would.
+        if writing == "in place" and kind != "hardlink,symlink":
+            path.write_text("newer!")
+        else:
+            made.write("aside", "newer!").replace(path)
+        return real(*args, **kwargs)
+
+    artifact = path if where == "alone" else path.parent
+    with monkeypatch.context() as patch:
+        patch.setattr(GitView, "hide", hide)
+        with caplog.at_level("WARNING", "dvclive_dvc"):
+            cache.add(artifact)
+    assert path.read_text() == "newer!", "bytes that were in no object are lost"
+    assert object_of(made.root, md5(b"older")).read_bytes() == b"older"
+    if kind != "copy" or where == "alone":
+        assert "changed while being cached" in caplog.text
+    assert "data" in dvc_inside("status", cwd=made.root) or where == "alone", "DVC sees it"
+    cache.add(artifact)
+    assert dvc_inside("status", cwd=made.root).strip().endswith("up to date.")
+    assert object_of(made.root, md5(b"newer!")).read_bytes() == b"newer!"
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_told(made, cache, caplog, monkeypatch):
+    path = made.write("model.pt", "older")
+    from dvclive_dvc.repo.objects import Objects
+
+    real = Objects.put_bytes
+
+    def put_bytes(*args):
+        made.write("aside", "newer").replace(path)
+        return real(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Objects, "put_bytes", put_bytes)
+        with caplog.at_level("WARNING", "dvclive_dvc"):
+            assert cache.add(path).hashed.md5 == md5(b"older")
+    assert caplog.text.count("changed while being cached") == 1
+    assert cache.add(path).hashed.md5 == md5(b"newer"), "the older hash was kept for it"
 
 
 def test_a_file_that_vanishes_while_the_folder_is_read_is_left_out_and_told(
