@@ -24,7 +24,7 @@ from . import former, initialise, join, journal, recovery, saving, sources
 from .cache import ArtifactCache
 from .experiments import choose_name
 from .gitignore import line_for
-from .outputs import Outputs
+from .outputs import Logged, Outputs
 from .record import Record
 from .templates import Templates
 from .watchers import Watchers
@@ -81,8 +81,8 @@ class DvcBackend:
         self._watchers = Watchers(None)
         self._outputs = Outputs(context)
         self._templates = Templates()
-        self._artifacts: list[Path] = []
-        self._pointers: tuple[Path, ...] = ()
+        self._artifacts = Logged()
+        self._pointers: dict[Path, None] = {}
         self._unsaved: Outcome | None = None
 
     def begin(self, layout: Layout, request: Request) -> None:
@@ -109,10 +109,10 @@ class DvcBackend:
             self._record = self._new_record(layout, request)
             _refuse_second_run(layout.root, journal.enter(self._record))
             self._unsaved = Outcome(Status.INTERRUPTED)
-        if request.resume:
-            self._note(*dict.fromkeys((*left, *self._logged_before(layout))))
-        elif self._context.dvc_root is not None:
+        before = tuple(self._logged_before(layout, left)) if request.resume else ()
+        if self._context.dvc_root is not None:
             former.forget(self._context.dvc_root, layout.root)
+        self._note(*before)
         self.run = Run(
             self._name(request),
             self._context.baseline,
@@ -122,10 +122,11 @@ class DvcBackend:
         self._watchers = Watchers(self._context.watched_root)
         self._watchers.begin(self.run.name, saves=saves)
 
-    def _logged_before(self, layout: Layout) -> Iterator[Path]:
+    def _logged_before(self, layout: Layout, left: tuple[Path, ...]) -> Iterator[Path]:
         """The pointer files of the run that is gone on with: its artifacts belong here too."""
+        yield from left
         if self._context.dvc_root is not None:
-            yield from former.kept(self._context.dvc_root, layout.root)
+            yield from former.noted(self._context.dvc_root, layout.root)
         yield from _pointers_of_former(layout)
 
     def _name(self, request: Request) -> str | None:
@@ -218,18 +219,19 @@ class DvcBackend:
                 root, self._context.git_root or root, scratch=journal.folder(root)
             )
         added = self._cache.add(path)
-        self._artifacts.append(path)
+        self._artifacts.add(path)
         self._note(added.pointer, added.gitignore)
         return Tracked(path, pointer=added.pointer)
 
     def _note(self, *paths: Path | None) -> None:
         """Keeps files that the experiment takes along, in the journal as well."""
-        fresh = tuple(path for path in paths if path is not None and path not in self._pointers)
+        wanted = dict.fromkeys(path for path in paths if path is not None)
+        fresh = [path for path in wanted if path not in self._pointers]
         if not fresh:
             return
-        self._pointers += fresh
+        self._pointers.update(dict.fromkeys(fresh))
         if self._layout is not None and self._context.dvc_root is not None:
-            former.keep(self._context.dvc_root, self._layout.root, self._pointers)
+            former.note(self._context.dvc_root, self._layout.root, fresh)
         if self._record is not None:
             self._record = dataclasses.replace(
                 self._record, pointers=(*self._record.pointers, *fresh)
@@ -253,7 +255,7 @@ class DvcBackend:
             return None
         if self._context.mode is Mode.EXP_RUN:
             kept = self._outputs.kept_around(self._layout.root)
-            join.into_dvc_commit(self._context, self._layout, self._pointers, kept)
+            join.into_dvc_commit(self._context, self._layout, tuple(self._pointers), kept)
         if self._record is None:
             return None
         self._unsaved = outcome

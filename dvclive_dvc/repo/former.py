@@ -13,29 +13,28 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from .. import files
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 
 def _note(dvc_root: Path, directory: Path) -> Path:
     # By its place in the project, which may be moved as a whole.
     name = hashlib.sha256(os.fsencode(os.path.relpath(directory, dvc_root))).hexdigest()[:32]
-    return dvc_root / ".dvc" / "tmp" / "dvclive" / "pointers" / f"{name}.json"
+    return dvc_root / ".dvc" / "tmp" / "dvclive" / "pointers" / name
 
 
-def keep(dvc_root: Path, directory: Path, pointers: Iterable[Path]) -> None:
-    """Notes the pointer files of the run in `directory`.
+def note(dvc_root: Path, directory: Path, pointers: Iterable[Path]) -> None:
+    """Adds to the note the pointer files that the run in `directory` wrote.
 
     Trouble is not told: it costs a resumed run at most what its dvc.yaml does not name.
     """
     path = _note(dvc_root, directory)
-    names = [os.path.relpath(pointer, dvc_root) for pointer in pointers]
-    with contextlib.suppress(OSError, ValueError):
+    lines = [json.dumps(os.path.relpath(pointer, dvc_root)) + "\n" for pointer in pointers]
+    with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.replace(path, files.dump_json(names))
+        with path.open("a", encoding="ascii") as file:
+            file.write("".join(lines))
 
 
 def forget(dvc_root: Path, directory: Path) -> None:
@@ -44,11 +43,14 @@ def forget(dvc_root: Path, directory: Path) -> None:
         _note(dvc_root, directory).unlink()
 
 
-def kept(dvc_root: Path, directory: Path) -> tuple[Path, ...]:
-    """What `keep` noted last, as far as it is still there."""
+def noted(dvc_root: Path, directory: Path) -> Iterator[Path]:
+    """What the note holds, as far as it is still there."""
     try:
-        names = json.loads(_note(dvc_root, directory).read_bytes())
-        paths = [dvc_root / name for name in names]
-        return tuple(path for path in paths if path.is_file())
-    except (OSError, ValueError, TypeError):
-        return ()
+        lines = _note(dvc_root, directory).read_bytes().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        with contextlib.suppress(ValueError):  # a kill may have cut the last one short
+            path = dvc_root / json.loads(line)
+            if path.is_file():
+                yield path

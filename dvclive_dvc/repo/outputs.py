@@ -28,7 +28,7 @@ from ..notices import logger
 from ..yamltext import YamlProblem, load
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from ..layout import Layout
     from .context import Context
@@ -264,6 +264,31 @@ class _OddPointers:
             return set()
 
 
+class Logged:
+    """The artifacts of one run, asked about overlap at a cost that does not grow with them."""
+
+    def __init__(self, paths: Iterable[Path] = ()) -> None:
+        self._paths: set[Path] = set()
+        self._below: dict[Path, Path] = {}
+        for path in paths:
+            self.add(path)
+
+    def add(self, path: Path) -> None:
+        """Adds what the run tracked."""
+        real = _real(path)
+        if real not in self._paths:
+            self._paths.add(real)
+            for folder in real.parents:
+                self._below.setdefault(folder, real)
+
+    def overlap(self, path: Path) -> tuple[str, Path] | None:
+        """How `path` lies to an artifact that it contains or lies in, and which that is."""
+        for folder in path.parents:
+            if folder in self._paths:
+                return "inside", folder
+        return ("contains", self._below[path]) if path in self._below else None
+
+
 # -- the judge -----------------------------------------------------------------------------
 
 
@@ -282,18 +307,17 @@ class Outputs:
         self._from_git: list[Path] | None = None
         self._pointers: dict[Path, _OddPointers] = {}
 
-    def judge(self, path: Path, own: Collection[Path]) -> Verdict:
+    def judge(self, path: Path, own: Logged) -> Verdict:
         """Whether the artifact at `path` may be cached, when this run tracked `own` before.
 
         Raises errors.ArtifactConflictError where DVC would not bear both: the path contains an
         output of a stage, lies in a folder that a `.dvc` file tracks, contains what one tracks,
         or overlaps with another artifact of the run. Nothing was written then.
         """
-        if self._context.dvc_root is None:
-            self._refuse_overlap(path, own)
-            return Verdict(cache=True)
         path = _real(path)
         self._refuse_overlap(path, own)
+        if self._context.dvc_root is None:
+            return Verdict(cache=True)
         owner = _owner(path, self._stage_claims(path, everywhere=True))
         if owner is not None:
             return self._told_once(path, self._owned_by_stage(path, owner))
@@ -497,15 +521,16 @@ class Outputs:
                 f"one inside the other. Run `dvc remove {file}`, or log the rest by itself."
             )
 
-    def _refuse_overlap(self, path: Path, own: Collection[Path]) -> None:
-        for other in map(_real, own):
-            how = relation(path, other)
-            if how in ("inside", "contains"):
-                raise ArtifactConflictError(
-                    f"Artifact '{self._shown(path)}' {_VERB[how]} '{self._shown(other)}', which "
-                    "this run logged as an artifact: DVC does not track one inside the other. "
-                    "Log the folder alone, or its files one by one."
-                )
+    def _refuse_overlap(self, path: Path, own: Logged) -> None:
+        found = own.overlap(path)
+        if found is None:
+            return
+        how, other = found
+        raise ArtifactConflictError(
+            f"Artifact '{self._shown(path)}' {_VERB[how]} '{self._shown(other)}', which "
+            "this run logged as an artifact: DVC does not track one inside the other. "
+            "Log the folder alone, or its files one by one."
+        )
 
     # for people
 

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from situations import dvc, git, python, run
 
+from dvclive_dvc import Live
 from dvclive_dvc.backend import Mode
 from dvclive_dvc.errors import ArtifactConflictError
 from dvclive_dvc.layout import Layout
 from dvclive_dvc.repo import outputs
 from dvclive_dvc.repo.context import detect
-from dvclive_dvc.repo.outputs import Outputs, relation
+from dvclive_dvc.repo.outputs import Logged, Outputs, relation
 
 INSIDE = [Mode.REPRO, Mode.EXP_RUN]
 OUTSIDE = (Mode.STANDALONE, None)
@@ -42,7 +43,7 @@ class Judge:
                 target.parent.unlink()
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text("bytes")
-        return self.outputs.judge(target, [Path.cwd() / one for one in own])
+        return self.outputs.judge(target, Logged(Path.cwd() / one for one in own))
 
     def refuses(self, path, own=()):
         try:
@@ -283,6 +284,37 @@ def test_overlap_goes_by_components_and_both_ways(one, other):
     assert (relation(p, q) is not None) == (one[:shared] == other[:shared])
 
 
+@settings(max_examples=200, deadline=None)
+@given(NAMES, st.lists(NAMES, max_size=6))
+def test_among_many_artifacts_an_overlap_is_found_as_among_two(one, others):
+    path, logged = Path("/", *one), [Path("/", *other) for other in others]
+    found = Logged(logged).overlap(path)
+    relations = {relation(path, other) for other in logged} & {"inside", "contains"}
+    assert (found is not None) == bool(relations)
+    if found is not None:
+        assert relation(path, found[1]) == found[0]
+
+
+def test_logging_an_artifact_costs_the_same_however_many_there_were(repos, monkeypatch):
+    repo = repos.make("git_and_dvc")
+    looked_at = []
+    real = os.path.realpath
+
+    def realpath(path, **more):
+        looked_at.append(path)
+        return real(path, **more)
+
+    monkeypatch.setattr(os.path, "realpath", realpath)
+    costs = []
+    with Live(report=None, save_dvc_exp=False) as live:
+        for number in range(12):
+            looked_at.clear()
+            live.log_artifact(repo.write(f"out/{number % 6}.pt", f"weights {number}"))
+            costs.append(len(looked_at))
+    assert costs[1] == costs[5], "each new one costs what the one before did"
+    assert costs[6] == costs[11], "and so does each that is logged again"
+
+
 # -- the run's folder ------------------------------------------------------------------------
 
 
@@ -337,9 +369,9 @@ def test_each_path_is_known_by_its_owner(repos):
 def test_a_broken_dvc_yaml_is_a_warning_and_the_rest_still_counts(repos, caplog):
     repos.make("broken_stages")
     judged = Outputs(place())
-    assert judged.judge(Path.cwd() / "model.pt", []).owner == "train"
+    assert judged.judge(Path.cwd() / "model.pt", Logged()).owner == "train"
     for _ in range(2):
-        assert judged.judge(Path.cwd() / "other" / "free.pt", []).cache
+        assert judged.judge(Path.cwd() / "other" / "free.pt", Logged()).cache
     texts = [record.getMessage() for record in caplog.records]
     assert len(texts) == 2, "one warning a file, however often it is asked"
     assert sum("'dvc.yaml'" in text and "nowhere" in text for text in texts) == 1
@@ -383,12 +415,12 @@ import sys
 from pathlib import Path
 from dvclive_dvc.layout import Layout
 from dvclive_dvc.repo.context import detect
-from dvclive_dvc.repo.outputs import Outputs
+from dvclive_dvc.repo.outputs import Logged, Outputs
 judged = Outputs(detect())
 judged.judge_run(Layout.at("dvclive"))
-judged.judge(Path("weights.bin").absolute(), [])
+judged.judge(Path("weights.bin").absolute(), Logged())
 print("dvc" in sys.modules)
-print(judged.judge(Path("model.pt").absolute(), []).owner, "dvc" in sys.modules)
+print(judged.judge(Path("model.pt").absolute(), Logged()).owner, "dvc" in sys.modules)
 """
     assert python(source).stdout.splitlines() == ["False", "train True"]
 
@@ -431,11 +463,11 @@ sys.addaudithook(lambda name, args: opened.append(str(args[0])) if name == "open
 from pathlib import Path
 from dvclive_dvc.layout import Layout
 from dvclive_dvc.repo.context import detect
-from dvclive_dvc.repo.outputs import Outputs
+from dvclive_dvc.repo.outputs import Logged, Outputs
 judged = Outputs(detect())
 layout = Layout.at("dvclive")
 assert judged.judge_run(layout) == []
-assert judged.judge(Path("models/model.pt").absolute(), []).cache
+assert judged.judge(Path("models/model.pt").absolute(), Logged()).cache
 assert judged.covers(layout.root / "metrics.json") is None
 print(len([name for name in opened if name.endswith(".dvc")]))
 print(sorted({"dvc", "ruamel"} & set(sys.modules)))
@@ -464,12 +496,12 @@ ASK = """\
 import sys
 from pathlib import Path
 from dvclive_dvc.repo.context import detect
-from dvclive_dvc.repo.outputs import Outputs
+from dvclive_dvc.repo.outputs import Logged, Outputs
 
 Path(sys.argv[1]).write_text("bytes")
 judged = Outputs(detect())
-print("mine:", judged.judge(Path(sys.argv[1]).absolute(), []))
-print("other:", judged.judge(Path(sys.argv[2]).absolute(), []))
+print("mine:", judged.judge(Path(sys.argv[1]).absolute(), Logged()))
+print("other:", judged.judge(Path(sys.argv[2]).absolute(), Logged()))
 """
 
 
