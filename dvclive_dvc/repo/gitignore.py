@@ -95,6 +95,7 @@ class GitView:
         self._scratch = scratch
         self._repo: Any = None
         self._index: Any = None
+        self._ignored: set[str] = set()  # what Git said so of
 
     def check(self, path: Path, pointer: Path, *, isdir: bool) -> None:
         """Raises where `path` must not become an artifact: Git has it, or would hide `pointer`.
@@ -112,10 +113,17 @@ class GitView:
             )
         if self.ignores(pointer):
             shown = self._relative(pointer)
+            folder = self._ignored_folder(shown)
+            advice = (
+                f"Git looks at nothing in '{folder}' then, so that a rule for the file alone would "
+                f"not help: change that one (to `{folder}*`, with `!{folder}*.dvc` below it)"
+                if folder
+                else f"Change that rule (for example, add `!{pointer.name}` below it)"
+            )
             raise ArtifactError(
                 f"Git ignores '{shown}', the file that would point to the artifact, by "
-                f"{self.rule_of(pointer)}. Change that rule (for example, add `!{pointer.name}` "
-                "below it), or log the artifact with copy=True."
+                f"{self.rule_of(pointer)}. {advice}, or log the artifact from where no such rule "
+                "holds: copy=True puts a copy into the run's folder."
             )
 
     def hide(self, path: Path, *, isdir: bool) -> Edit | None:
@@ -159,7 +167,31 @@ class GitView:
             # libgit2 reads some rules for odd names differently (it drops any white space at
             # their end), and Git's own answer is the one that counts.
             return bool(self._check_ignore(rel))
-        return bool(self._repository().path_is_ignored(f"{rel}/" if isdir else rel))
+        ask = self._repository().path_is_ignored
+        if self._ignored_folder(rel) is None and not ask(f"{rel}/" if isdir else rel):
+            return False
+        return self._surely_ignores(path, rel)
+
+    def _ignored_folder(self, rel: str) -> str | None:
+        """The outermost folder over a path that is ignored: no rule takes back what is below one.
+
+        libgit2 would hear such a rule, other than Git (gitignore(5)).
+        """
+        ask = self._repository().path_is_ignored
+        parts = rel.split("/")
+        above = ("/".join(parts[:depth]) + "/" for depth in range(1, len(parts)))
+        return next((folder for folder in above if ask(folder)), None)
+
+    def _surely_ignores(self, path: Path, rel: str) -> bool:
+        """Whether Git agrees with libgit2, which takes `x` and a tab for a rule about `x`.
+
+        Nor does it hear some rules that take back what one with a star ignores.
+        """
+        if rel not in self._ignored:
+            if not (_has_line(path) or self._check_ignore(rel)):
+                return False
+            self._ignored.add(rel)
+        return True
 
     def rule_of(self, path: Path) -> str:
         """The rule that ignores `path`, as `file:line: rule`, for an error's text."""
@@ -216,6 +248,15 @@ class GitView:
         if done.stderr:
             logger.debug("git %s: %s", arguments[0], os.fsdecode(done.stderr).strip())
         return os.fsdecode(done.stdout)
+
+
+def _has_line(path: Path) -> bool:
+    """Whether the `.gitignore` beside `path` has the line that `hide` would write."""
+    try:
+        rules = (path.parent / NAME).read_bytes()
+    except OSError:
+        return False
+    return with_line(rules, line_for(path.name)) == rules
 
 
 def _has_folder(index: Any, rel: str) -> bool:

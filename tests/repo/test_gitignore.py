@@ -198,6 +198,55 @@ def test_a_pointer_in_an_ignored_folder_is_refused_with_the_folders_rule(root):
     assert ".gitignore:1:out/" in str(caught.value)
 
 
+RULES = st.lists(
+    st.sampled_from(
+        [
+            "data/", "data", "/data/*", "data/**", "sub/", "*", "**", "*.dvc", "**/x.pt", "x.pt\t",
+            "!data/", "!*/", "!*.dvc", "!data/*.dvc", "!data/**/*.dvc", "!x.pt.dvc", "!data/sub/",
+        ]
+    ),
+    max_size=4,
+)  # fmt: skip
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(rules=RULES, inner=RULES)
+def test_a_pointer_is_taken_for_ignored_where_git_does(root, rules, inner):
+    (root / "data" / "sub").mkdir(parents=True, exist_ok=True)
+    (root / ".gitignore").write_text("\n".join(rules) + "\n")
+    (root / "data" / ".gitignore").write_text("\n".join(inner) + "\n")
+    view = GitView(root)
+    for folder in (root, root / "data", root / "data" / "sub"):
+        pointer = folder / "x.pt.dvc"
+        assert view.ignores(pointer) == ignored(root, pointer), (pointer, rules, inner)
+    view.close()
+
+
+def test_a_pointer_below_an_ignored_folder_is_refused_though_a_later_rule_takes_it_back(root):
+    path = root / "data" / "model.pt"
+    path.parent.mkdir()
+    path.write_text("x")
+    (root / ".gitignore").write_text("data/\n!*.dvc\n")
+    with pytest.raises(ArtifactError) as caught:
+        GitView(root).check(path, root / "data" / "model.pt.dvc", isdir=False)
+    text = str(caught.value)
+    assert ".gitignore:1:data/" in text
+    assert "`!model.pt.dvc`" not in text, "that would not help"
+    assert "to `data/*`, with `!data/*.dvc`" in text
+    (root / ".gitignore").write_text("data/*\n!data/*.dvc\n")
+    GitView(root).check(path, root / "data" / "model.pt.dvc", isdir=False)
+
+
+def test_a_rule_that_ends_in_a_tab_is_one_for_another_name(root):
+    path = root / "model.pt"
+    path.write_text("x")
+    (root / ".gitignore").write_text("model.pt\t\n")
+    assert GitView(root).hide(path, isdir=False) is not None
+    assert ignored(root, path), "Git would have the data"
+
+
 @pytest.mark.parametrize("name", ["model.pt", "-lead", "a*b", "é", "sub folder/x"])
 def test_a_file_that_git_tracks_is_refused_with_the_way_out(root, name):
     path = root / name
