@@ -558,8 +558,9 @@ def _edit_root(
             _cut_section(edits, key, value)
     if edits.line_start(stop) != stop and stop < len(edits.text):
         raise CannotEditError("the document ends in the middle of a line")
+    last = len(names) - _ends_openly(edits)
     for name, value in fresh.items():
-        place = _place(names, name, whole=whole)
+        place = min(_place(names, name, whole=whole), last)
         # After the section it follows, else (and after the last) at the end of the document.
         if place < len(names):
             at = edits.line_start(root.pairs[place][0].start)
@@ -567,6 +568,12 @@ def _edit_root(
         else:
             at = stop
         edits.put_lines(at, yamltext.pair_lines(name, value, indent))
+
+
+def _ends_openly(edits: Edits) -> bool:
+    """Whether a line break at the end would belong to the last value, a block of text."""
+    text = edits.text
+    return text[-1] not in yamltext.BREAKS and _loaded(text + edits.newline) != _loaded(text)
 
 
 def _cut_section(edits: Edits, key: Node, value: Node) -> None:
@@ -636,7 +643,8 @@ class Writer:
         """Refuses a file that the run could not write to at its end. Writes nothing.
 
         Raises errors.DvcyamlSyntaxError: malformed, a key twice, a list where a mapping is due;
-        with line, column and what to do. Raises errors.RepositoryError when it cannot be read.
+        with line, column and what to do. Raises errors.RepositoryError when it cannot be read, or
+        a run's entries cannot be put in.
         """
         file = self._layout.dvcyaml
         if not self._layout.dvcyaml_on:
@@ -649,6 +657,8 @@ class Writer:
                 "pass another file: Live(dvcyaml='path/to/dvc.yaml')."
             ) from error
         document, _ = _document(text, file)
+        # What cannot be merged at the end is better known now.
+        merge(text, _one_of_each(self._layout), file=file, owned=Owned.by(self._layout))
         foreign = [str(name) for name in document if name not in SECTIONS]
         if foreign and Owned.by(self._layout).whole(file):
             logger.warning(
@@ -697,6 +707,15 @@ class Writer:
         if text not in self._said:
             self._said.add(text)
             logger.warning("%s", text)
+
+
+def _one_of_each(layout: Layout) -> Entries:
+    return Entries(
+        params=(layout.params_file,),
+        metrics=(layout.metrics_file,),
+        plots=(Plot(layout.metrics_dir, {"x": "step"}),),
+        artifacts={"artifact": Artifact(layout.artifacts_dir)},
+    )
 
 
 def clear(layout: Layout) -> None:

@@ -348,6 +348,10 @@ FLOW = [
     ("--- {} # c\n# d\n...\n", "---  # c\nmetrics:\n- dvclive/metrics.json\n# d\n...\n"),
     ("# a\n{}\n# b\n", "# a\nmetrics:\n- dvclive/metrics.json\n# b\n"),
     ("a: |+\n  b\n\n", "a: |+\n  b\n\nmetrics:\n- dvclive/metrics.json\n"),
+    ("a: |\n  b", "metrics:\n- dvclive/metrics.json\na: |\n  b"),
+    ("z: 1\n# c\na: >\n  b", "z: 1\nmetrics:\n- dvclive/metrics.json\n# c\na: >\n  b"),
+    ("metrics:\n- x\na: |+\n  b", "metrics:\n- x\n- dvclive/metrics.json\na: |+\n  b"),
+    ("a: |-\n  b", "a: |-\n  b\nmetrics:\n- dvclive/metrics.json\n"),
     ("a: 'b'\n...\n", "a: 'b'\nmetrics:\n- dvclive/metrics.json\n...\n"),
     ("? metrics\n: - a\n", None),
     ("metrics: !!seq\n- a\n", "metrics: !!seq\n- a\n- dvclive/metrics.json\n"),
@@ -580,6 +584,17 @@ def test_a_file_that_cannot_be_opened_is_refused(tmp_path):
     (tmp_path / "dvc.yaml").mkdir()
     with pytest.raises(RepositoryError, match="cannot be read"):
         Writer(Layout.at("dvclive", tmp_path / "dvc.yaml"), resume=False).check()
+
+
+@pytest.mark.parametrize(
+    "text", ["metrics: &m [a.json]\nplots: *m\n", "x: 1\nartifacts: &a {}\ny: *a\n"]
+)
+def test_a_file_that_the_entries_cannot_be_put_into_is_refused_at_the_start(tmp_path, text):
+    file = tmp_path / "dvc.yaml"
+    file.write_text(text)
+    with pytest.raises(RepositoryError, match="without touching yours"):
+        Writer(Layout("dvclive", tmp_path / "dvclive", file), resume=False).check()
+    assert file.read_text() == text
 
 
 def test_a_check_writes_nothing(tmp_path):
