@@ -21,7 +21,7 @@ from ..errors import (
 from ..notices import logger
 from . import context as surroundings
 from . import former, initialise, join, journal, recovery, saving, sources
-from .cache import ArtifactCache
+from .cache import ArtifactCache, check_described
 from .experiments import choose_name
 from .gitignore import line_for
 from .outputs import Logged, Outputs
@@ -204,10 +204,15 @@ class DvcBackend:
 
     def _track(self, path: Path, *, cache: bool) -> Tracked:
         _refuse_outside(path, self._context)
+        if not cache:
+            root = self._context.dvc_root or self._context.git_root
+            assert root is not None  # noqa: S101 - for the type checker
+            check_described(path, root)
+            return Tracked(path, owner=self._outputs.covers(path))
         verdict = self._outputs.judge(path, self._artifacts)
         if verdict.warning:
             logger.warning("%s", verdict.warning)
-        if not cache or not verdict.cache:
+        if not verdict.cache:
             return Tracked(path, owner=verdict.owner)
         _refuse_around(path, self._layout)
         if self._cache is None:

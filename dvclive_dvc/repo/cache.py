@@ -132,11 +132,7 @@ class ArtifactCache:
                 "copy=True to put a copy of it into the run's folder."
             )
         inside = place.relative_to(self._root)
-        if ".git" in inside.parts or ".dvc" in inside.parts:
-            raise ArtifactError(
-                f"Artifact '{path}' is inside a folder of Git's or DVC's own. Log it with "
-                "copy=True, or write it elsewhere."
-            )
+        _refuse_inner(path, inside)
         links = path.parts[-len(inside.parts) :] != inside.parts
         if links or (path.is_symlink() and stat.S_ISDIR(status.st_mode)):
             real = os.path.realpath(path)
@@ -188,6 +184,20 @@ class ArtifactCache:
             if edit is not None:
                 edit.undo(self._scratch)
             raise
+
+
+def check_described(path: Path, root: Path) -> None:
+    """Raises ArtifactError for what cannot be an artifact even when it is not cached."""
+    _status(path)
+    _refuse_inner(path, (Path(os.path.realpath(path.parent)) / path.name).relative_to(root))
+
+
+def _refuse_inner(path: Path, inside: Path) -> None:
+    if ".git" in inside.parts or ".dvc" in inside.parts:
+        raise ArtifactError(
+            f"Artifact '{path}' is inside a folder of Git's or DVC's own. Log it with "
+            "copy=True, or write it elsewhere."
+        )
 
 
 def _status(path: Path) -> os.stat_result:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -179,6 +180,36 @@ def test_nothing_that_is_logged_is_a_template_to_dvc(repos, shared):
         assert shown["data"]["metrics"]["${name}/metrics.json"]["data"] == {name: 1}
     dvc_inside("plots", "show", "-o", "page")
     assert '"title": "${name}"' in (repo.root / "page" / "index.html").read_text()
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_what_is_only_described_is_not_judged_as_what_is_cached(repos, caplog, monkeypatch, inside):
+    repo = repos.make("owned_paths")
+    if inside:
+        monkeypatch.setenv("DVC_ROOT", str(repo.root))
+        monkeypatch.setenv("DVC_STAGE", "train")
+    caplog.set_level("WARNING", logger="dvclive_dvc")
+    repo.write("out/sub/a.pt", "weights")
+    repo.write("data/part.csv", "1,2")
+    dvc_inside("add", "-q", "data", cwd=repo.root)
+    with Live(report=None, save_dvc_exp=False) as live:
+        live.log_artifact("out/sub/a.pt")
+        caplog.clear()
+        live.log_artifact("out", name="all", type="model", cache=False)
+        live.log_artifact("data/part.csv", cache=False)
+    assert caplog.text == "", "there is nothing to cache, and so to conflict"
+    assert not (repo.root / "out.dvc").exists()
+    assert "path: ../out" in (repo.root / "dvclive/dvc.yaml").read_text()
+
+
+@pytest.mark.parametrize("path", ["pipe", ".git/HEAD", ".dvc/config"])
+def test_what_can_be_no_artifact_is_not_described_either(repos, path):
+    repo = repos.make("git_and_dvc")
+    os.mkfifo(repo.root / "pipe")
+    with Live(report=None, save_dvc_exp=False) as live:
+        with pytest.raises(ArtifactError):
+            live.log_artifact(path, cache=False)
+        assert not (repo.root / "dvclive/dvc.yaml").exists()
 
 
 # -- cache_images ------------------------------------------------------------------------------
