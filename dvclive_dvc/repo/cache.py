@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 _RESERVED = frozenset({"dvc.yaml", "dvc.lock", GITIGNORE, ".dvcignore", ".gitattributes"})
 
+# What DVC has a class for that still opens such a name as a file.
+_LOCAL_SCHEMES = frozenset({"local", "git", "dvc"})
+
 
 @dataclass(frozen=True)
 class Added:
@@ -159,12 +162,18 @@ class ArtifactCache:
                 f"'{path}' has a name that Git or DVC read themselves, so it cannot be an "
                 "artifact. Rename it."
             )
+        if ":" in name and _is_url(name):
+            raise ArtifactError(
+                f"Artifact name '{name}' reads as the URL of a remote storage to DVC, which none "
+                "of its commands would survive. Rename it."
+            )
         try:
             str(path).encode()
         except UnicodeEncodeError as error:
             raise ArtifactError(
                 f"Artifact name {name!r} is not UTF-8, as .dvc files have to be. Rename it."
             ) from error
+        pointers.check_name(name)
 
     def _check_dvcignore(self, path: Path, dvc: content.Dvc) -> None:
         rule = dvc.ignore.rule(path)
@@ -184,6 +193,16 @@ class ArtifactCache:
             if edit is not None:
                 edit.undo(self._scratch)
             raise
+
+
+def _is_url(name: str) -> bool:
+    """Whether DVC would look for an output of this name elsewhere (dvc.fs, `get_cloud_fs`)."""
+    from urllib.parse import urlparse
+
+    from dvc.fs import registry
+
+    scheme = urlparse(name).scheme
+    return scheme == "remote" or scheme in set(registry) - _LOCAL_SCHEMES
 
 
 def check_described(path: Path, root: Path) -> None:

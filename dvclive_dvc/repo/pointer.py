@@ -65,6 +65,21 @@ def fresh(name: str, content: Content) -> str:
     return f"outs:\n- {lines[2:]}  path: {name}\n"
 
 
+def check_name(name: str) -> None:
+    """Raises ArtifactError for a name that a pointer file would not hold as it is."""
+    if len(name) <= _MAX_PLAIN and _PLAIN_NAME.fullmatch(name):
+        return
+    _check_is_text(name)
+    from ruamel.yaml import YAML
+
+    # YAML takes U+0085 for a line break, inside quotes too.
+    if YAML(typ="safe").load(_dump({"path": name})) != {"path": name}:
+        raise ArtifactError(
+            f"Artifact name {name!r} holds a character that DVC would not read back from a .dvc "
+            "file. Rename it."
+        )
+
+
 def check(text: str, name: str) -> None:
     """Raises ArtifactConflictError where `text` is not the pointer of one path `name`."""
     own = _OWN_WRITING.fullmatch(text)

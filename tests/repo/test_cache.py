@@ -503,6 +503,22 @@ def test_a_path_that_cannot_be_an_artifact_is_refused_with_nothing_written(  # n
         server.close()
 
 
+@pytest.mark.parametrize("name", ["remote:x", "S3:model", "http:x", "memory:m", "a\x85b"])
+def test_a_name_that_dvc_would_read_as_something_else_is_refused(made, cache, name):
+    path = made.write(name, "x")
+    before = made.state()
+    with pytest.raises(ArtifactError, match="Rename it"):
+        cache.add(path)
+    assert made.state() == before, "something was written"
+    assert objects(made.root) == []
+
+
+@pytest.mark.parametrize("name", ["foo:bar", "git:x", "12:30", "a\x9fb", "a\u2028b", "remote"])
+def test_a_name_that_only_looks_odd_is_one_that_dvc_reads_back(made, cache, name):
+    cache.add(made.write(name, "x"))
+    assert dvc_inside("status", cwd=made.root).strip().endswith("up to date.")
+
+
 def test_a_file_that_may_not_be_read_is_named(made, cache):
     # One that not even root may read, as tests often run as root.
     unreadable = Path("/proc/sys/vm/compact_memory")
