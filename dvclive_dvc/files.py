@@ -20,7 +20,18 @@ _TEMP = re.compile(r"^\.(?P<name>.+)\.(?P<pid>\d+)-\d+\.dvclive-tmp$")
 def _temp_beside(path: Path, folder: Path) -> Path:
     # The process and thread in the name keep two writers apart, and let `sweep` tell a dead
     # writer's leavings from a file that is being written.
-    return folder / f".{path.name}.{os.getpid()}-{threading.get_ident()}.dvclive-tmp"
+    return folder / temp_name(path.name)
+
+
+def temp_name(name: str) -> str:
+    """What the half-written file for one of this name is called; `sweep` knows it again.
+
+    Of a long name only the beginning: the file system has room for 255 bytes.
+    """
+    return f".{name[:_SHOWN]}.{os.getpid()}-{threading.get_ident()}.dvclive-tmp"
+
+
+_SHOWN = 48
 
 
 def replace(
@@ -68,7 +79,7 @@ def put(path: str, data: bytes) -> None:
     that of what the link names: DVC leaves links into its cache.
     """
     folder, name = os.path.split(path)
-    temp = f"{folder}/.{name}.{os.getpid()}-{threading.get_ident()}.dvclive-tmp"
+    temp = f"{folder}/{temp_name(name)}"
     try:
         fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _O_BINARY, 0o666)
         try:

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import stat
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,7 +48,7 @@ def copy_into(layout: Layout, path: Path, taken: MutableMapping[str, Path]) -> P
     _check(layout, path, taken)
     layout.artifacts_dir.mkdir(parents=True, exist_ok=True)
     _sweep(layout.artifacts_dir)
-    temp = layout.artifacts_dir / f".{path.name}.{os.getpid()}-{threading.get_ident()}.dvclive-tmp"
+    temp = layout.artifacts_dir / files.temp_name(path.name)
     try:
         if stat.S_ISDIR(status.st_mode):
             if not _is_copy_of_folder(target, path):

@@ -181,9 +181,9 @@ class Objects:
         where the file is no longer the one that was `seen`: its bytes are in no object.
         """
         source = self.path(md5)
-        folder, name = os.path.split(path)
+        folder = os.path.dirname(path)
         for kind in kinds:
-            temp = os.path.join(folder, f".{name}.{self._unique()}.dvclive-tmp")
+            temp = os.path.join(folder, f".{self._unique()}.dvclive-tmp")
             try:
                 self._link(kind, source, temp)
                 _refuse_another(path, seen)

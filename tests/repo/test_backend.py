@@ -212,6 +212,19 @@ def test_what_can_be_no_artifact_is_not_described_either(repos, path):
         assert not (repo.root / "dvclive/dvc.yaml").exists()
 
 
+@pytest.mark.parametrize("copy", [False, True])
+@pytest.mark.parametrize("name", ["m" * 248 + ".pt", "模" * 82 + ".pt"], ids=["ascii", "wide"])
+def test_an_artifact_may_have_as_long_a_name_as_its_pointer_has_room_for(repos, name, copy):
+    repo = repos.make("git_and_dvc")
+    dvc_inside("config", "cache.type", "symlink", cwd=repo.root)
+    repo.write(name, "weights")
+    with Live(report=None, save_dvc_exp=False) as live:
+        live.log_artifact(name, copy=copy)
+    folder = repo.root / "dvclive/artifacts" if copy else repo.root
+    assert (folder / f"{name}.dvc").is_file()
+    assert (folder / name).is_symlink(), "as cache.type has it"
+
+
 # -- cache_images ------------------------------------------------------------------------------
 
 
