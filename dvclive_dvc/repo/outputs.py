@@ -216,6 +216,7 @@ class _OddPointers:
         self._folder = folder
         self._stamp = 0
         self._names: list[str] = []
+        self._all: set[str] = set()
         self._read: dict[str, bytes] = {}
         self._parsed: dict[str, list[Path]] = {}
 
@@ -225,7 +226,11 @@ class _OddPointers:
         `below` is the name, in this folder, over the path in question. Whoever claims something
         there spells it, so a file without it need not be parsed.
         """
-        for name in self._odd():
+        odd = self._odd()
+        # `model.dvc` may be that of `model.pt`, also where there is a `model`.
+        parts = below.split(".")
+        stems = {".".join(parts[:count]) + ".dvc" for count in range(1, len(parts))}
+        for name in (*odd, *sorted((stems & self._all).difference(odd))):
             if name not in self._read:
                 self._read[name] = _read(self._folder / name)
             data = self._read[name]
@@ -248,6 +253,7 @@ class _OddPointers:
 
     def _find_odd(self, names: list[str]) -> list[str]:
         pointers = [name for name in names if name.endswith(".dvc") and name != ".dvc"]
+        self._all = set(pointers)
         if not pointers:
             return []
         # `data.dvc` beside `data` is the rule. Where the data are not checked out, the line

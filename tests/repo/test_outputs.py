@@ -222,6 +222,16 @@ def test_a_dvc_file_not_named_after_what_it_tracks_still_counts(repos):
     assert judge("store/other").cache
 
 
+@pytest.mark.parametrize("there", ["model", "model.pt"])
+def test_a_dvc_file_that_is_named_after_something_else_still_counts(repos, there):
+    repo = repos.make("git_and_dvc")
+    repo.write("model.pt", "weights")
+    dvc("add", "-q", "model.pt", cwd=repo.root)
+    (repo.root / "model.pt.dvc").rename(repo.root / "model.dvc")
+    repo.write(there, "something else")
+    assert "tracked by 'model.dvc' already" in Judge().refuses("model.pt")
+
+
 def test_dvc_refuses_a_folder_that_contains_what_is_tracked_as_well(repos):
     repo = repos.make("owned_paths")
     Judge().refuses("mixed")
