@@ -16,7 +16,7 @@ from .notices import logger
 from .yamltext import CannotEditError, Change, Edits, Plan, YamlProblem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from .layout import Layout
     from .yamltext import Node
@@ -286,6 +286,23 @@ def _artifacts(entries: Entries, folder: Path, owned: Owned, *, whole: bool) -> 
         return make
 
     return _Section(mine, {name: writer(name, one) for name, one in entries.artifacts.items()})
+
+
+def _replaced(
+    text: str | None, entries: Entries, file: Path, owned: Owned
+) -> Iterator[tuple[str, Any]]:
+    """Name and path of artifacts of others in whose place the run's own will stand."""
+    ours = owned.before.artifacts if owned.before else {}
+    fresh = entries.artifacts.keys() - ours.keys()
+    if not fresh or owned.whole(file):
+        return
+    for name, value in _entries_of(_document(text, file)[0].get("artifacts")):
+        if name in fresh:
+            spelt = value.get("path") if isinstance(value, dict) else None
+            path = _resolved(spelt, file.parent)
+            inside = path is not None and owned.holds(path)
+            if not inside and path != str(entries.artifacts[name].path):
+                yield name, spelt
 
 
 def _artifact(artifact: Artifact, folder: Path) -> dict[str, Any]:
@@ -691,6 +708,13 @@ class Writer:
     def _merge_into(self, file: Path, entries: Entries) -> None:
         text = _read(file)
         owned = Owned.by(self._layout, self._before)
+        for name, path in _replaced(text, entries, file, owned):
+            self._say(
+                f"The artifact '{name}' in '{_for_people(file)}' was '{path}', put there by someone "
+                f"else or an earlier run; now it is "
+                f"'{_shown(entries.artifacts[name].path, file.parent)}'. Give this one a name of "
+                "its own, log_artifact(..., name='...'), to keep both."
+            )
         new = merge(text, entries, file=file, owned=owned)
         if new != text:
             # Half-written text lies in the run's own folder, not beside the user's file.
@@ -704,6 +728,9 @@ class Writer:
                 f"The run's entries could not be written to '{_for_people(file)}': "
                 f"{error.strerror or error}. Mend that and call make_dvcyaml()."
             )
+        self._say(text)
+
+    def _say(self, text: str) -> None:
         if text not in self._said:
             self._said.add(text)
             logger.warning("%s", text)

@@ -605,6 +605,24 @@ def test_a_check_writes_nothing(tmp_path):
 # -- the file ------------------------------------------------------------------------------
 
 
+def test_an_artifact_of_another_that_is_replaced_is_told_once(tmp_path, caplog):
+    file = tmp_path / "dvc.yaml"
+    file.write_text("artifacts:\n  model:\n    path: theirs.pt\n  same:\n    path: same.pt\n")
+    writer = Writer(Layout("dvclive", tmp_path / "dvclive", file), resume=False)
+    logged = {"model": Artifact(tmp_path / "ours.pt"), "same": Artifact(tmp_path / "same.pt")}
+    with caplog.at_level("WARNING", "dvclive_dvc"):
+        writer.write(usual(tmp_path / "dvclive", artifacts=logged))
+        writer.write(
+            usual(tmp_path / "dvclive", artifacts={"model": Artifact(tmp_path / "later.pt")})
+        )
+    (message,) = caplog.messages
+    assert "'model'" in message
+    assert "'theirs.pt'" in message
+    assert "'ours.pt'" in message
+    assert "name=" in message
+    assert "path: later.pt" in file.read_text()
+
+
 def test_a_write_that_changes_nothing_leaves_the_file_alone(tmp_path):
     place = Layout.at("dvclive")
     writer = Writer(place, resume=False)
