@@ -288,14 +288,6 @@ def test_a_summary_that_cannot_be_written_costs_dvcyaml_and_report_nothing():
     assert yaml.safe_load(Path("dvclive/dvc.yaml").read_text())["metrics"] == ["metrics.json"]
 
 
-def test_values_that_dvc_shows_under_one_name_are_written_and_said():
-    live = make()
-    live.summary.update({"a.b": 1, "a": {"b": 2}})
-    with pytest.raises(errors.InvalidNameError):
-        live.make_summary()
-    assert summary_file() == {"a.b": 1, "a": {"b": 2}}, "what was asked for is not lost"
-
-
 class Tidying(Live):
     tidied = 0
 

@@ -81,8 +81,8 @@ def plain(value: Any) -> Any:
 def write(path: Path, summary: dict[str, Any]) -> None:
     """Replaces metrics.json; values the user put in by hand are made plain on the way.
 
-    Raises InvalidDataTypeError where those values contain themselves, with the file as it was,
-    and InvalidNameError where DVC would show two of them under one name, once it is written.
+    Raises InvalidDataTypeError where those values contain themselves, and InvalidNameError where
+    DVC would show two of them under one name, at which it fails; the file stays as it was.
     """
     try:
         data = files.dump_json(summary)
@@ -93,9 +93,9 @@ def write(path: Path, summary: dict[str, Any]) -> None:
             raise InvalidDataTypeError(
                 "summary", type(summary), "values that do not contain themselves"
             ) from error
-    files.put(str(path), data)
     if _has_dots(summary):
         names.check_shown(summary, "metrics")
+    files.put(str(path), data)
 
 
 def _has_dots(table: dict[Any, Any]) -> bool:

@@ -349,7 +349,7 @@ def _umask() -> int:
     return mask
 
 
-def version(status: os.stat_result) -> Version:
+def version(status: os.stat_result | Stamp) -> Version:
     """What tells the content of a file from an earlier or later one."""
     return status.st_ino & _63_BITS, status.st_mtime, status.st_size
 
