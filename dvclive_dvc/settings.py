@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
     from .layout import Layout
 
-# Who numbers the processes of one distributed job: torchrun and accelerate, SLURM, Open MPI,
-# MPICH and Intel MPI.
-_RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
+# Who numbers the processes of one distributed job: torchrun and accelerate, Open MPI, MPICH and
+# Intel MPI, SLURM. In this order, for the innermost launcher knows: `mpirun` within a batch step
+# hands SLURM's number 0 on to all of its processes.
+_RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 
 
 @dataclass(frozen=True)

@@ -667,12 +667,20 @@ def test_a_further_process_of_a_distributed_job_logs_nothing_and_says_so_once(tm
         {"RANK": "x"},
         {"LOCAL_RANK": "1"},
         {"RANK": "0", "SLURM_PROCID": "2"},
+        {"OMPI_COMM_WORLD_RANK": "0", "SLURM_PROCID": "2"},
     ],
     ids=str,
 )
 def test_the_first_process_of_a_distributed_job_logs(tmp_path, env):
     python(SCRIPT.replace('"html"', "None").replace(", monitor_system=True", ""), env=env)
     assert summary_file(tmp_path / "dvclive")["m"] == 1
+
+
+def test_the_innermost_launcher_numbers_the_processes(tmp_path):
+    # `mpirun` in a batch step: each of its processes inherits the step's own number.
+    done = python(SCRIPT, env={"SLURM_PROCID": "0", "OMPI_COMM_WORLD_RANK": "1"})
+    assert list(tmp_path.iterdir()) == [], "every process of the job logged"
+    assert "OMPI_COMM_WORLD_RANK=1" in done.stderr
 
 
 def test_a_further_process_refuses_bad_input_like_the_first():

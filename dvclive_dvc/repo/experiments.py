@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from .context import Context
     from .record import Record
 
+# Of 255 bytes a file system gives a name, some are Git's (`.lock`) and some for a suffix.
+_MAX_NAME = 200
+
 # -- names -----------------------------------------------------------------------------------
 
 
@@ -60,12 +63,18 @@ def choose_name(context: Context, wanted: str | None) -> str:
 def _trouble_with(name: str) -> str | None:
     import pygit2
 
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError:
+        return "it is no text that UTF-8 could hold"
+    if length > _MAX_NAME:
+        return f"it becomes a file's name, which has room for {_MAX_NAME} bytes of it"
     if "/" in name:
         # dvc/repo/experiments/refs.py: ExpRefInfo.from_ref takes no more than five parts.
         return "DVC cannot read a name with '/'"
     if name.startswith("-"):
         return "a name that begins with '-' reads as an option of `dvc exp`"
-    if not pygit2.reference_is_valid_name(f"refs/exps/ab/cd/{name}"):
+    if "\0" in name or not pygit2.reference_is_valid_name(f"refs/exps/ab/cd/{name}"):
         return "Git takes no such name for a reference (see `git check-ref-format --help`)"
     return None
 
@@ -276,12 +285,13 @@ def _lost_in(git: Git, record: Record, tree: bytes) -> Callable[[Path], bool]:
 def _sources(
     git: Git, record: Record, base: bytes, changes: Mapping[bytes, trees.Entry | None]
 ) -> Iterator[tuple[bytes, trees.Entry]]:
-    """The loaded sources as they were; only those that are in the tree anyhow."""
+    """The loaded sources as they were; only those that Git tracks, or did when the run began."""
+    known = (base, trees.of_commit(git.repo, record.baseline))
     for source in record.sources:
         path = os.fsencode(source.path)
         now = changes[path] if path in changes else trees.find(git.repo, base, path)
         then = (source.mode, bytes.fromhex(source.blob))
-        if now is None and not (path in changes and trees.find(git.repo, base, path)):
+        if now is None and not any(trees.find(git.repo, one, path) for one in known):
             continue  # never tracked: what the user did not give to Git stays out
         if now is not None and now[1] == then[1]:
             continue

@@ -29,7 +29,10 @@ _SPELT_OUT = re.compile(rb"/\.{0,2}/")
 
 
 def script(context: Context, include: Collection[Path] = ()) -> str | None:
-    """The program that runs, relative to the Git root; None where it lies elsewhere.
+    """The program that runs, relative to the Git root; None where it is no source of its own.
+
+    That is a program elsewhere, one of an environment inside the repository (`.venv/bin/pytest`),
+    and one of another repository inside this one.
 
     Warns when Git does not track it, for then the experiment will not contain it.
     """
@@ -38,7 +41,7 @@ def script(context: Context, include: Collection[Path] = ()) -> str | None:
     root = os.fsencode(context.git_root)
     main = sys.modules.get("__main__")
     path = _file_of(main, root) if main is not None else None
-    if path is None:
+    if path is None or not _Folders(root).is_ours(path.rpartition(b"/")[0]):
         return None
     name = os.fsdecode(path)
     full = context.git_root / name

@@ -386,7 +386,10 @@ def test_random_names_are_dvcs_own_and_follow_no_seed(repos):
     assert all(re.fullmatch(r"[a-z]{5}-[a-z]{4}", name) for name in made)
 
 
-@pytest.mark.parametrize("name", ["a/b", "with space", "two..dots", "-option", "ends.lock", "a~1"])
+@pytest.mark.parametrize(
+    "name",
+    ["a/b", "with space", "two..dots", "-option", "ends.lock", "a~1", "x" * 300, "a\0b", "\udcff"],
+)
 def test_a_name_that_git_or_dvc_refuse_gives_a_warning_and_a_fresh_one(repos, caplog, name):
     repos.make("git_and_dvc")
     with caplog.at_level(logging.WARNING, "dvclive_dvc"):

@@ -101,6 +101,20 @@ def test_a_module_deleted_during_the_run_is_saved_as_it_ran(repos, load):
     assert "src/train.py" in repo.git("ls-tree", "-r", "--name-only", commit).splitlines()
 
 
+def test_a_module_that_another_commit_lacks_is_saved_as_it_ran(repos, load, caplog):
+    repo = repos.make("git_and_dvc")
+    load(repo.root / "src" / "train.py", "__main__")
+    record = record_of(repo, sources=sources.loaded(context.detect()))
+    write_run(record.dir)
+    repo.git("mv", "src/train.py", "src/main.py")
+    repo.git("commit", "-qm", "renamed while it trains")
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        commit = experiments.save(record, Outcome())
+    there = repo.git("ls-tree", "-r", "--name-only", commit).splitlines()
+    assert "src/train.py" in there, "the source that ran is lost"
+    assert "'src/train.py' changed while the run was going" in caplog.text
+
+
 def test_a_repository_that_cannot_be_written_to_stops_no_run(repos, load, caplog):
     repo = repos.make("git_and_dvc")
     load(repo.write("src/train.py", "EPOCHS = 7\n"))
@@ -169,6 +183,14 @@ def test_included_files_and_folders_enter_without_git_add(repos):
     files = repo.git("ls-tree", "-r", "--name-only", commit).splitlines()
     assert {"new.py", "notes/a.md", "notes/deep/b.md"} <= set(files)
     assert "other.txt" not in files
+
+
+def test_a_program_of_an_environment_inside_the_repository_is_no_script(repos, load, caplog):
+    repo = repos.make("git_and_dvc")
+    repo.write(".venv/pyvenv.cfg", "")
+    load(repo.write(".venv/bin/yolo", "x = 1\n"), "__main__")
+    assert sources.script(context.detect()) is None
+    assert not caplog.messages, "nobody adds an installed program to Git"
 
 
 @pytest.mark.parametrize(
