@@ -711,7 +711,7 @@ class Writer:
         for name, path in _replaced(text, entries, file, owned):
             self._say(
                 f"The artifact '{name}' in '{_for_people(file)}' was '{path}', put there by "
-                f"someone else or an earlier run; now it is "
+                "someone else or an earlier run; now it is "
                 f"'{_shown(entries.artifacts[name].path, file.parent)}'. Give this one a name of "
                 "its own, log_artifact(..., name='...'), to keep both."
             )

@@ -85,10 +85,10 @@ def _check(layout: Layout, path: Path, taken: MutableMapping[str, Path]) -> None
             "Git and DVC keep files of such names. Rename it."
         )
     real = Path(os.path.realpath(path))
-    if layout.root.is_relative_to(real):
+    if layout.artifacts_dir.is_relative_to(real):
         raise ArtifactError(
-            f"Artifact '{path}' holds the run's own folder '{layout.root}', so it cannot be "
-            "copied into it. Log what is to be kept of it."
+            f"Artifact '{path}' is, or holds, '{layout.artifacts_dir}' in the run's own folder, so "
+            "it cannot be copied into it. Log what is to be kept of it."
         )
     other = taken.get(name)
     if other is not None and other != path:
@@ -108,6 +108,10 @@ def _status(path: Path) -> os.stat_result:
             ) from error
         raise ArtifactNotFoundError(
             f"Artifact '{path}' does not exist. Write it before it is logged."
+        ) from error
+    except ValueError as error:
+        raise ArtifactError(
+            f"{str(path)!r} is no path that a file system takes ({error}). Name a file or folder."
         ) from error
     except OSError as error:
         raise ArtifactError(f"Cannot read artifact '{path}': {error.strerror}.") from error

@@ -257,6 +257,19 @@ def test_what_cannot_be_copied_is_refused_with_nothing_written(layout, tmp_path,
         server.close()
 
 
+def test_the_folder_of_the_copies_is_not_copied_into_itself(layout, tmp_path):
+    (tmp_path / "model.pt").write_text("x")
+    copy_into(layout, tmp_path / "model.pt", {})
+    with pytest.raises(ArtifactError, match="Log what is to be kept"):
+        copy_into(layout, layout.artifacts_dir, {})
+    assert names_in(layout.artifacts_dir) == ["model.pt"]
+
+
+def test_a_path_that_no_file_system_takes_is_refused_as_an_artifact(layout, tmp_path):
+    with pytest.raises(ArtifactError, match="no path that a file system takes"):
+        copy_into(layout, tmp_path / "x\0y", {})
+
+
 @pytest.mark.parametrize("case", ["fifo", "dangling", "loop"])
 def test_a_folder_that_holds_such_a_thing_is_refused_and_the_old_copy_stays(layout, tmp_path, case):
     source = tmp_path / "data"
