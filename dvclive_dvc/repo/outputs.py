@@ -4,8 +4,8 @@ Looked up from the path outwards, never by reading the whole repository:
 
 - dvc.yaml files: the one at the DVC root, those in the folders over the path and over the
   working directory, those inside it, and those that Git's index knows. DVC itself would walk
-  the tree. One whose text has no `stages`, or spells no part of the path, costs a read; any
-  other is parsed by DVC.
+  the tree, so that it alone sees one in some other folder before it is added to Git. One whose
+  text has no `stages`, or spells no part of the path, costs a read; any other is parsed by DVC.
 - `.dvc` files: `<name>.dvc` beside the path and beside each folder over it, and those lying in
   the folders over it whose own name is not what they track (`wdir`, or a `path` changed by
   hand). Inside the path only when it is a folder.
