@@ -59,6 +59,9 @@ class Case:
     root_gitignore: bytes | None = None
     dvcignore: str = ""
     cache_type: str = ""
+    shared: bool = False
+    autostage: bool = False
+    umask: int = 0o022
     pointer: str | None = None
     again: dict[str, File | None] = field(default_factory=dict)
 
@@ -143,6 +146,9 @@ def cases(draw):
         root_gitignore=draw(ignores),
         dvcignore=draw(st.sampled_from(["", "", "*.y.z\n", "b\n!data/b\n"])),
         cache_type=draw(st.sampled_from(["", "", "copy", "hardlink", "symlink", "hardlink,copy"])),
+        shared=draw(st.booleans()),
+        autostage=draw(st.booleans()),
+        umask=draw(st.sampled_from([0o022, 0o002, 0o077])),
         pointer=draw(pointers) if plain else None,
         again=again,
     )
@@ -157,6 +163,18 @@ def put(path: Path, entry: File | Link | None, top: Path) -> None:
     else:
         path.write_bytes(entry.content())
         path.chmod(0o755 if entry.executable else 0o644)
+
+
+def _configure(file: Path, case: Case) -> None:
+    with file.open("a") as config:
+        if case.autostage:
+            config.write("[core]\n    autostage = true\n")
+        if case.cache_type or case.shared:
+            config.write("[cache]\n")
+        if case.cache_type:
+            config.write(f"    type = {case.cache_type}\n")
+        if case.shared:
+            config.write("    shared = group\n")
 
 
 class Built:
@@ -187,9 +205,7 @@ class Built:
             (here / ".gitignore").write_bytes(case.gitignore)
         if case.dvcignore:
             (root / ".dvcignore").write_text(case.dvcignore)
-        if case.cache_type:
-            with (root / ".dvc" / "config").open("a") as config:
-                config.write(f"[cache]\n    type = {case.cache_type}\n")
+        _configure(root / ".dvc" / "config", case)
         self.pointer = here / f"{case.name}.dvc"
         if case.pointer is not None:
             self.pointer.write_text(case.pointer.replace("NAME", case.name))
@@ -230,6 +246,9 @@ class Built:
             many = not path.is_dir() and not is_link and status.st_nlink > 1
             found[path.relative_to(self.root).as_posix()] = (where, mode, many, content)
         return found
+
+    def staged(self) -> set[str]:
+        return set(git("ls-files", cwd=self.root).splitlines())
 
     def ignored(self) -> list[str]:
         """What Git ignores of all that is there, by its own word."""
@@ -370,6 +389,7 @@ def test_the_same_tree_is_added_as_dvc_add_does(case, template, tmp_path_factory
     theirs = Built(top / "theirs", template, case)
     ours = Built(top / "ours", template, case)
     git_root = ours.root
+    umask = os.umask(case.umask)
     cache = ArtifactCache(ours.root, git_root)
     try:
         added = _same(theirs, ours, cache, fresh=case.pointer is None)
@@ -379,6 +399,7 @@ def test_the_same_tree_is_added_as_dvc_add_does(case, template, tmp_path_factory
             added = _same(theirs, ours, cache, fresh=False)
     finally:
         cache.close()
+        os.umask(umask)
     # What both refused may have a pointer from before, of a path that DVC itself refuses to read.
     if added and ours.pointer.exists():
         assert hashed_by_status(ours.root, monkeypatch) == [], "`dvc status` had to hash again"
@@ -403,6 +424,7 @@ def _same(theirs: Built, ours: Built, cache: ArtifactCache, *, fresh: bool) -> b
     assert ours.objects() == theirs.objects()
     assert ours.workspace() == theirs.workspace()
     assert ours.ignored() == theirs.ignored()
+    assert ours.staged() == theirs.staged(), "core.autostage"
     assert links_of(ours).keys() == links_of(theirs).keys(), "what `dvc checkout` may take away"
     assert status_of(ours.root) == status_of(theirs.root) == {}
     return True
