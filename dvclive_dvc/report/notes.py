@@ -15,7 +15,8 @@ _NAMED = 4
 def of_chart(chart: Chart) -> Iterator[str]:
     """Sentences on rows that are not drawn and on values that are no finite number."""
     if chart.shown < chart.total:
-        yield f"{chart.shown:,} of {chart.total:,} rows drawn; no peak is left out."
+        how = f"one in every {chart.every:,}" if chart.every > 1 else "no peak is left out"
+        yield f"{chart.shown:,} of {chart.total:,} rows drawn; {how}."
     if chart.holes:
         steps = ", ".join(f"{text} at {_at(at)}" for at, text in chart.holes[:_NAMED])
         more = ", \u2026" if len(chart.holes) > _NAMED or chart.shown < chart.total else ""

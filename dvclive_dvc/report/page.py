@@ -22,6 +22,7 @@ class Chart:
     counts:   how often each row occurs, where equal rows were put together.
     holes:    (x, what it says) of the values that are no finite number.
     total:    rows in the file; `shown` of them are in `columns`.
+    every:    one in so many rows is shown; 1 where all are, or the outline of all.
     is_metric: one of `log_metric`, not of `log_plot` or `log_sklearn_plot`.
     """
 
@@ -37,6 +38,7 @@ class Chart:
     holes: Sequence[tuple[Any, str]] = ()
     total: int = 0
     shown: int = 0
+    every: int = 1
     is_metric: bool = False
 
     def extremes(self) -> tuple[tuple[Any, float], tuple[Any, float]] | None:

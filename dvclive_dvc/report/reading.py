@@ -177,6 +177,8 @@ def _of_rows(
     ys = tuple(str(y) for y in ([wanted] if isinstance(wanted, str) else wanted))
     fields = list(dict.fromkeys([x, *ys]))
     counts = None
+    outline = None
+    every = 1
     total = len(rows)
     if template in _COUNTING:
         seen: dict[tuple[Any, ...], int] = {}
@@ -186,9 +188,11 @@ def _of_rows(
         columns = {field: [key[i] for key in seen] for i, field in enumerate(fields)}
         counts = list(seen.values())
     else:
-        rows = _thinned(rows, ys[0] if ys else x, budget)
         if template in _JOINING:
             rows = _upwards(rows, x)
+            outline = _outline(rows, x, ys, budget)
+        every = math.ceil(total / budget) if outline is None else 1
+        rows = rows[::every] if outline is None else outline
         columns = {field: [_plain(row.get(field)) for row in rows] for field in fields}
     return Chart(
         title=str(config.get("title") or name.removesuffix(".json")),
@@ -202,17 +206,41 @@ def _of_rows(
         counts=counts,
         total=total,
         shown=total if counts else len(rows),
+        every=every,
     )
 
 
-def _thinned(rows: Sequence[Mapping[str, Any]], y: str, budget: int) -> Sequence[Mapping[str, Any]]:
-    """Rows whose outline over their order is that of all; every n-th where `y` is no number."""
+def _outline(
+    rows: Sequence[Mapping[str, Any]], x: str, ys: Sequence[str], budget: int
+) -> Sequence[Mapping[str, Any]] | None:
+    """Rows, `budget` of them at most, whose lines cover the same ground as those of all.
+
+    None where there is no line whose outline could be kept: among words.
+    """
     if len(rows) <= budget:
         return rows
-    values = [row.get(y) for row in rows]
-    numbers = [v if isinstance(v, (int, float)) else math.nan for v in values]
-    width = math.ceil(len(rows) / max(1, budget // 5))
-    return [rows[i] for i in outlined(range(len(rows)), numbers, width)]
+    xs: list[Any] = [row.get(x) for row in rows]
+    columns = [[row.get(y) for row in rows] for y in ys]
+    if not all(isinstance(v, (int, float)) and not math.isnan(v) for v in xs):
+        return None
+    if not all(isinstance(v, (int, float, type(None))) for column in columns for v in column):
+        return None
+    # Vega joins the points by `x`, whatever their order in the file.
+    order = sorted(range(len(rows)), key=xs.__getitem__)
+    width = math.ceil(len(rows) / max(1, budget // 5 // len(ys)))
+    chosen: set[int] = set()
+    for column in columns:
+        values = [_finite(column[i]) for i in order]
+        chosen.update(outlined(range(len(rows)), values, width))
+    return [rows[order[i]] for i in sorted(chosen)]
+
+
+def _finite(value: float | None) -> float:
+    """The number; NaN for a missing one and for a whole number too large to be drawn."""
+    try:
+        return math.nan if value is None else float(value)
+    except OverflowError:
+        return math.nan
 
 
 def _upwards(rows: Sequence[Mapping[str, Any]], x: str) -> Sequence[Mapping[str, Any]]:

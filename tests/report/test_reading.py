@@ -7,6 +7,7 @@ from report import runs
 
 from dvclive_dvc.backend import Entries
 from dvclive_dvc.layout import Layout
+from dvclive_dvc.report.notes import of_chart
 from dvclive_dvc.report.reading import Reader
 
 
@@ -15,9 +16,14 @@ def layout(tmp_path):
     return Layout.at(tmp_path / "dvclive")
 
 
-def columns(layout, rows, **config):
+def chart_of(layout, rows, **config):
     plot = runs.put_plot(layout, "curve", rows, **config)
     (chart,) = Reader(layout).read(runs.facts(layout, entries=Entries(plots=(plot,)))).charts
+    return chart
+
+
+def columns(layout, rows, **config):
+    chart = chart_of(layout, rows, **config)
     return {name: list(column) for name, column in chart.columns.items()}
 
 
@@ -39,3 +45,31 @@ def test_other_rows_stay_in_the_order_they_were_given(layout, xs, template):
     rows = [{"x": x, "y": i} for i, x in enumerate(xs)] or [{"x": 1, "y": 0}]
     read = columns(layout, rows, template=template, x="x", y="y")
     assert read["y"] == list(range(len(rows)))
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["in the first column", "in the second"])
+def test_a_long_plot_keeps_the_peaks_of_each_of_its_columns(layout, place):
+    rows = [{"x": i, "a": 0.0, "b": 0.0} for i in range(10_000)]
+    rows[4321]["ab"[place]] = 1000.0
+    chart = chart_of(layout, rows, template="simple", x="x", y=["a", "b"])
+    assert chart.shown <= 1_000, "it is thinned"
+    assert max(chart.columns["ab"[place]]) == 1000.0
+    assert " ".join(of_chart(chart)).endswith("no peak is left out.")
+
+
+def test_peaks_are_looked_for_along_the_axis_not_along_the_file(layout):
+    # In the file's order each of the two ends stands among the small values.
+    rows = [{"x": i * 7919 % 10_000, "y": 1.0} for i in range(10_000)]
+    for row in rows:
+        row["y"] = 5.0 if row["x"] % 1_000 == 500 else 1.0
+    drawn = columns(layout, rows, template="simple", x="x", y="y")
+    assert drawn["x"] == sorted(drawn["x"])
+    assert sum(y == 5.0 for y in drawn["y"]) == 10, "each of ten peaks"
+
+
+@pytest.mark.parametrize("template", ["scatter", "bar_horizontal", "linear"])
+def test_points_and_words_of_which_some_are_left_out_do_not_claim_to_be_whole(layout, template):
+    rows = [{"x": i, "y": "abc"[i % 3]} for i in range(5_000)]
+    chart = chart_of(layout, rows, template=template, x="x", y="y")
+    assert list(of_chart(chart)) == ["1,000 of 5,000 rows drawn; one in every 5."]
+    assert list(chart.columns["x"]) == list(range(0, 5_000, 5))
