@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from . import templates, vega
 from .notes import of_chart
 from .svg import COLORS, line_chart
+from .wording import short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -202,26 +203,15 @@ def _metrics_table(page: Page) -> Iterator[str]:
     )
     for name, value in page.metrics:
         low, high = extremes.get(name) or (None, None)
-        yield f'<tr><th>{escape(name)}</th><td class="number">{escape(_short(value))}</td>'
+        yield f'<tr><th>{escape(name)}</th><td class="number">{escape(value)}</td>'
         for found in (low, high):
             text = ""
             if found is not None:
                 step, number = found
-                text = f"{escape(_short(str(number)))}<small>step {step:,}</small>"
+                text = f"{escape(short(number))}<small>step {step:,}</small>"
             yield f'<td class="number wide">{text}</td>'
         yield "</tr>"
     yield "</tbody></table></div></div>\n"
-
-
-def _short(text: str) -> str:
-    """A number in as many digits as a reader wants; any other text as it is."""
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    if "." not in text and "e" not in text.lower():
-        return text
-    return f"{number:.6g}"
 
 
 def _plots(page: Page, *, with_plots: bool) -> Iterator[str]:
@@ -284,7 +274,7 @@ def _figure(number: int, chart: Chart, *, with_plots: bool) -> Iterator[str]:
     last = ""
     if chart.is_metric:
         values = [y for y in chart.columns[chart.ys[0]] if y is not None]
-        last = _short(repr(values[-1])) if values else ""
+        last = short(values[-1]) if values else ""
     label = f"{chart.title}: {chart.y_label} over {chart.x_label}"
     static = "" if with_plots else line_chart(chart)
     # The room is kept from the beginning, so that nothing jumps when plots are drawn.

@@ -20,7 +20,7 @@ def of_chart(chart: Chart) -> Iterator[str]:
     if chart.holes:
         steps = ", ".join(f"{text} at {_at(at)}" for at, text in chart.holes[:_NAMED])
         more = ", \u2026" if len(chart.holes) > _NAMED or chart.shown < chart.total else ""
-        yield f"Not finite: {steps}{more}"
+        yield f"No finite number: {steps}{more}"
 
 
 def _at(x: object) -> str:

@@ -14,6 +14,7 @@ from ..backend import Mode, Outcome, Status
 from .page import Chart, Page
 from .pictures import Album
 from .series import Series, outlined
+from .wording import short, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 _POINTS = 60_000
 _POINTS_OF_ONE = 1_000
 _FEWEST_POINTS = 12
-# Characters of one value: the file that holds it has the rest.
-_LONGEST_TEXT = 600
 _DEFAULT_TEMPLATE = "linear"
 _COUNTING = {"confusion", "confusion_normalized"}
 _JOINING = {"linear", "simple", "smooth"}
@@ -50,7 +49,8 @@ class Reader:
         plots = [plot for plot in facts.entries.plots if plot.path.suffix == ".json"]
         budget = _POINTS // max(1, len(series) + len(plots))
         budget = max(_FEWEST_POINTS, min(_POINTS_OF_ONE, budget))
-        charts = [_of_metric(layout, one, budget) for one in series]
+        # What was only ever words has no line; its last value stands in the summary.
+        charts = [_of_metric(layout, one, budget) for one in series if one.numeric]
         for plot in plots:
             chart = self._of_plot(plot, budget, notes)
             if chart is not None:
@@ -58,7 +58,7 @@ class Reader:
         galleries, total, shown = self._album.galleries()
         summary = self._cached(layout.metrics_file, _load_json) or {}
         params = self._cached(layout.params_file, _load_yaml) or {}
-        metrics = [(name, value) for name, value in _flat(summary, "/") if name != "step"]
+        metrics = [(name, short(value)) for name, value in _flat(summary, "/") if name != "step"]
         status, status_text = _status(facts.outcome)
         return Page(
             name=facts.run.name or Path(layout.given).name or layout.root.name,
@@ -66,7 +66,7 @@ class Reader:
             status_text=status_text,
             facts=_facts(layout, facts),
             metrics=tuple(metrics),
-            params=tuple(_flat(params, ".")),
+            params=tuple((name, whole(value)) for name, value in _flat(params, ".")),
             artifacts=tuple(
                 (name, one.type or "", _relative(one.path), one.desc or "")
                 for name, one in facts.entries.artifacts.items()
@@ -132,14 +132,20 @@ def _templates_of(root: Path) -> Path | None:
 def _of_metric(layout: Layout, series: Series, budget: int) -> Chart:
     source = _relative_to(series.path, layout.root)
     name = _relative_to(series.path, layout.metrics_dir).removesuffix(".tsv")
-    column = series.columns[-1] if series.columns else name
+    column = series.columns[-1]
+    if column == "step":  # that of another metric's name, `val/step`
+        column = name
     xs, ys = series.outline(budget)
     steps = _steps(xs)
     holes: list[tuple[Any, str]] = []
     values: Sequence[float | None] = ys
     if not math.isfinite(sum(ys)):
         values = [y if math.isfinite(y) else None for y in ys]
-        holes = [(x, str(y)) for x, y in zip(steps, ys, strict=True) if not math.isfinite(y)]
+        holes = [
+            (x, short(series.words.get(x, str(y))))
+            for x, y in zip(steps, ys, strict=True)
+            if not math.isfinite(y)
+        ]
     return Chart(
         title=name,
         source=source,
@@ -158,11 +164,11 @@ def _of_metric(layout: Layout, series: Series, budget: int) -> Chart:
 
 def _steps(xs: list[float]) -> Sequence[float]:
     """Steps as whole numbers where they are; as a range where one follows the other."""
-    whole = [int(x) if math.isfinite(x) else 0 for x in xs]
-    if whole != xs:
+    steps = [int(x) if math.isfinite(x) else 0 for x in xs]
+    if steps != xs:
         return [x if math.isfinite(x) else 0 for x in xs]
-    following = range(whole[0], whole[0] + len(whole)) if whole else range(0)
-    return following if whole == list(following) else whole
+    following = range(steps[0], steps[0] + len(steps)) if steps else range(0)
+    return following if steps == list(following) else steps
 
 
 def _of_rows(
@@ -284,26 +290,13 @@ def _plain(value: Any) -> Any:
     return json.dumps(value, default=str)
 
 
-def _flat(value: Any, joint: str, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Names joined by `joint` and the text of their values."""
+def _flat(value: Any, joint: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Names joined by `joint` and their values."""
     if isinstance(value, dict) and value:
         for key, item in value.items():
             yield from _flat(item, joint, f"{prefix}{joint}{key}" if prefix else str(key))
     elif prefix:
-        yield prefix, _text(value)
-
-
-def _text(value: Any) -> str:
-    """A value as one reads it; of a long one, such as a list of ids, how it begins."""
-    if isinstance(value, str):
-        text = value
-    elif isinstance(value, (list, dict, bool)) or value is None:
-        text = json.dumps(value, ensure_ascii=False, default=str)
-    else:
-        return str(value)
-    if len(text) <= _LONGEST_TEXT:
-        return text
-    return f"{text[:_LONGEST_TEXT]}\u2026 ({len(text):,} characters)"
+        yield prefix, value
 
 
 def _status(outcome: Outcome | None) -> tuple[str, str]:

@@ -9,6 +9,7 @@ the report is built.
 
 from __future__ import annotations
 
+import decimal
 import math
 from array import array
 from typing import TYPE_CHECKING
@@ -20,11 +21,19 @@ if TYPE_CHECKING:
 # Points kept in memory of one metric (16 to 24 bytes each); more than any chart shows.
 _KEPT = 4_096
 _CHUNK = 1 << 20
-_WORDS = {"true": 1.0, "false": 0.0}
+_TRUTH = {"true": 1.0, "false": 0.0}
+# More words in place of a number than a reader is told of.
+_MOST_WORDS = 500
 
 
 class Series:
-    """What `plots/metrics/{name}.tsv` holds so far."""
+    """What `plots/metrics/{name}.tsv` holds so far.
+
+    columns: the names in its header.
+    total:   its rows.
+    numeric: whether any value is a number (NaN and the infinities are).
+    words:   by step what stands in place of a number that could be drawn, the first of them.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -33,6 +42,8 @@ class Series:
     def _forget(self) -> None:
         self.columns: list[str] = []
         self.total = 0
+        self.numeric = False
+        self.words: dict[float, str] = {}
         self._offset = 0
         self._width = 1
         self._rows = array("q")
@@ -59,7 +70,7 @@ class Series:
     def _take(self, text: str) -> None:
         if not self.columns:
             header, _, text = text.partition("\n")
-            self.columns = header.split("\t")
+            self.columns = [_unquoted(cell) for cell in header.split("\t")]
         n = len(self.columns)
         cells = text.replace("\n", "\t").split("\t")
         cells.pop()  # after the last newline
@@ -67,11 +78,36 @@ class Series:
         try:
             xs = list(map(float, cells[where::n]))
             ys = list(map(float, cells[n - 1 :: n]))
-            if len(cells) != text.count("\n") * n:
-                raise ValueError  # noqa: TRY301 - rows of other lengths go the slow way as well
+            # Rows of other lengths go the slow way as well, and numbers that a float cannot hold.
+            plain = len(cells) == text.count("\n") * n
+            plain = plain and math.inf not in ys and -math.inf not in ys
         except ValueError:
-            xs, ys = _row_by_row(text, n, where)
+            plain = False
+        if plain:
+            self.numeric = self.numeric or bool(ys)
+        else:
+            xs, ys = self._row_by_row(text, n, where)
         self._fold(xs, ys)
+
+    def _row_by_row(self, text: str, n: int, where: int) -> tuple[list[float], list[float]]:
+        """Rows among which some have a word for a value, or another number of cells."""
+        xs, ys = [], []
+        for line in text.split("\n"):
+            cells = line.split("\t")
+            if len(cells) != n:
+                continue
+            try:
+                x = float(cells[where])
+            except ValueError:
+                continue
+            y, word = _number(cells[-1])
+            xs.append(x)
+            ys.append(y)
+            if word is None:
+                self.numeric = True
+            elif len(self.words) < _MOST_WORDS:
+                self.words[x] = word
+        return xs, ys
 
     def _fold(self, xs: Sequence[float], ys: Sequence[float]) -> None:
         """Adds rows; where stretches are longer than one row, only what is to be kept of them."""
@@ -107,26 +143,22 @@ class Series:
         return [self._xs[i] for i in chosen], [self._ys[i] for i in chosen]
 
 
-def _row_by_row(text: str, n: int, where: int) -> tuple[list[float], list[float]]:
-    """Rows among which some have a word for a value, or another number of cells."""
-    xs, ys = [], []
-    for line in text.splitlines():
-        cells = line.split("\t")
-        try:
-            if len(cells) == n:
-                step, cell = float(cells[where]), cells[-1]
-                ys.append(_number(cell))
-                xs.append(step)
-        except ValueError:
-            continue
-    return xs, ys
-
-
-def _number(cell: str) -> float:
+def _number(cell: str) -> tuple[float, str | None]:
+    """The cell's number, and what it says where that is none that a float can hold."""
     try:
-        return float(cell)
+        number = float(cell)
     except ValueError:
-        return _WORDS.get(cell.lower(), math.nan)
+        truth = _TRUTH.get(cell.lower())
+        return (math.nan, _unquoted(cell)) if truth is None else (truth, None)
+    if math.isinf(number) and "inf" not in cell.lower():
+        return number, f"{decimal.Decimal(cell):.6g}"
+    return number, None
+
+
+def _unquoted(cell: str) -> str:
+    """The text of a cell that csv would want in quotes, as one that starts with a quote."""
+    quoted = len(cell) > 1 and cell[0] == cell[-1] == '"'
+    return cell[1:-1].replace('""', '"') if quoted else cell
 
 
 def outlined(rows: Sequence[int], ys: Sequence[float], width: int) -> list[int]:

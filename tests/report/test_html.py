@@ -136,7 +136,49 @@ def test_values_that_are_no_numbers_are_named(layout):
     chart = data_of(source)["charts"][0]
     assert chart["c"][1]["v"] == [1.0, None, None, 2.0]
     assert chart["holes"] == [[1, "nan"], [2, "inf"]]
-    assert "Not finite: nan at 1, inf at 2" in Texts(source).texts
+    assert "No finite number: nan at 1, inf at 2" in Texts(source).texts
+
+
+def test_a_metric_of_words_stands_in_the_summary_and_has_no_plot(layout):
+    layout.metrics_file.write_text('{"best": "model-2", "loss": 0.5}')
+    runs.put_metric(layout, "best", ["model-1", "model-2"])
+    runs.put_metric(layout, "loss", [1.0, 0.5])
+    source = built(layout)
+    assert "model-2" in Texts(source).texts
+    assert [chart["t"] for chart in data_of(source)["charts"]] == ["loss"]
+    assert "No finite number" not in source
+
+
+def test_a_word_among_numbers_is_named_as_it_was_logged(layout):
+    runs.put_metric(layout, "loss", [1.0, "warm up", '"""quoted"', 10**400, "nan", "inf"])
+    texts = Texts(built(layout)).texts
+    assert (
+        'No finite number: warm up at 1, "quoted at 2, 1.00000e+400 at 3, nan at 4, \u2026' in texts
+    )
+
+
+def test_long_values_of_metrics_are_short(layout):
+    layout.metrics_file.write_text(
+        json.dumps({"huge": 10**400, "id": 1234567890, "text": "w" * 500})
+    )
+    texts = Texts(built(layout)).texts
+    assert "1.00000e+400" in texts
+    assert "1234567890" in texts, "all digits where they can be read"
+    assert max(map(len, texts)) < 150
+
+
+def test_a_name_that_begins_with_a_quote_is_the_axis_own(layout):
+    path = runs.put_metric(layout, '"q"', [1, 2])
+    path.write_text(path.read_text().replace('\t"q"\n', '\t"""q"""\n'))
+    (chart,) = data_of(built(layout))["charts"]
+    assert chart["yl"] == '"q"'
+
+
+def test_a_metric_whose_last_name_is_step_has_its_own_values(layout):
+    runs.put_metric(layout, "val/step", [5.0, 6.0, 8.0])
+    (chart,) = data_of(built(layout))["charts"]
+    assert chart["c"] == [[0, 3], {"v": [5.0, 6.0, 8.0]}]
+    assert chart["x"] != chart["y"][0]
 
 
 def test_a_confusion_matrix_counts_all_its_rows(layout):

@@ -77,3 +77,10 @@ def test_the_output_holds_no_script_and_no_markup_of_the_users(tmp_path):
     assert shown.count("<svg") >= 24
     assert not re.search(r'(src|href)="(?!data:image/)', shown)
     assert len(shown) < 3_000_000
+
+
+def test_numbers_have_as_many_digits_as_in_the_file_report(tmp_path):
+    layout, facts = runs.rich(tmp_path / "dvclive", steps=3, images=12)
+    layout.metrics_file.write_text('{"loss": 0.12345678901234}')
+    shown = notebook.fragment(Reader(layout).read(facts))
+    assert "<td>0.123457</td>" in shown
