@@ -108,7 +108,7 @@ def _described(page: Page) -> tuple[list[dict[str, Any]], list[dict[str, Any]], 
         except (ValueError, OSError) as error:
             notes.append(
                 f"{chart.title} is drawn with the template 'linear', since "
-                f"'{chart.template}' cannot be used: {error}."
+                f"'{chart.template}' cannot be used: {str(error).rstrip('.')}."
             )
             spec = templates.spec("linear", ys, None)
         if id(spec) not in numbers:

@@ -45,7 +45,7 @@ class Reader:
         """The page of the run as it is on disk now."""
         layout = self._layout
         notes: list[str] = []
-        series = self._metrics()
+        series = self._metrics(notes)
         plots = [plot for plot in facts.entries.plots if plot.path.suffix == ".json"]
         budget = _POINTS // max(1, len(series) + len(plots))
         budget = max(_FEWEST_POINTS, min(_POINTS_OF_ONE, budget))
@@ -79,7 +79,7 @@ class Reader:
             notes=tuple(notes),
         )
 
-    def _metrics(self) -> list[Series]:
+    def _metrics(self, notes: list[str]) -> list[Series]:
         found = []
         for folder, folders, names in os.walk(self._layout.metrics_dir):
             folders.sort()
@@ -91,6 +91,11 @@ class Reader:
                 try:
                     series.read()
                 except OSError:
+                    continue
+                except UnicodeDecodeError as error:  # a file of somebody else's
+                    notes.append(
+                        f"{_relative_to(path, self._layout.root)} cannot be read: {error}."
+                    )
                     continue
                 found.append(series)
         return sorted(found, key=lambda one: one.path)
@@ -112,7 +117,7 @@ class Reader:
         try:
             rows = self._cached(plot.path, _load_rows)
         except (ValueError, OSError) as error:
-            notes.append(f"{name} cannot be read: {error}.")
+            notes.append(f"{name} cannot be read: {str(error).rstrip('.')}.")
             return None
         if not rows:
             notes.append(f"{name} holds no data.")

@@ -102,7 +102,10 @@ def _fill(template: str, own: Path | None, ys: tuple[str, ...]) -> dict[str, Any
 
     chosen: Any = template
     if own is not None:
-        chosen = Template(json.loads(own.read_text(encoding="utf-8")), name=own.name)
+        content = json.loads(own.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError(f"'{own.name}' holds no JSON object")
+        chosen = Template(content, name=own.name)
     sources = [{"filename": "data", "field": y} for y in ys]
     rows = [{X: 0, Y: 0, "rev": SERIES, **source} for source in sources]
     try:

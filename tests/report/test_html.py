@@ -204,6 +204,26 @@ def test_a_template_that_is_not_there_is_named_and_another_drawn(layout):
     assert data_of(source)["charts"]
 
 
+@pytest.mark.parametrize("content", ['"x"', "[]", "{", "3", "\xe4"])
+def test_a_file_that_holds_no_template_is_named_and_another_drawn(layout, tmp_path, content):
+    (tmp_path / ".dvc" / "plots").mkdir(parents=True)
+    (tmp_path / ".dvc" / "plots" / "mine.json").write_bytes(content.encode("latin-1"))
+    plot = runs.put_plot(layout, "p", [{"a": 1, "b": 2}], template="mine", x="a", y="b")
+    source = built(layout, entries=Entries(plots=(plot,)))
+    told = " ".join(Texts(source).texts)
+    assert "since 'mine' cannot be used: " in told
+    assert ".." not in told
+    assert data_of(source)["charts"]
+
+
+def test_a_file_beside_the_metrics_that_is_no_text_is_named_and_the_rest_drawn(layout):
+    runs.put_metric(layout, "loss", [1, 2])
+    (layout.metrics_dir / "notes.tsv").write_bytes(b"n\xe4me\tx\n1\t2\n")
+    source = built(layout)
+    assert "plots/metrics/notes.tsv cannot be read" in " ".join(Texts(source).texts)
+    assert [chart["t"] for chart in data_of(source)["charts"]] == ["loss"]
+
+
 def test_a_plot_whose_file_is_torn_is_named_and_the_rest_drawn(layout):
     runs.put_metric(layout, "loss", [1, 2])
     path = layout.custom_dir / "p.json"
