@@ -19,6 +19,11 @@ SERIES = "workspace"
 # What dvc/render/converter/vega.py calls the values of several columns drawn in one plot.
 SEVERAL = "dvc_inferred_y_value"
 OWN_FIELDS = frozenset({"rev", "filename", "field", SEVERAL})
+# What every object of JavaScript has: Vega looks columns up in objects of its own.
+_INHERITED = frozenset(
+    {"constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString",
+     "toString", "valueOf"}
+)  # fmt: skip
 
 # `dvc-render` writes specs for this major version (their `$schema`).
 VEGA_LITE = 5
@@ -40,8 +45,12 @@ def field_name(name: str) -> str:
 
 
 def label(text: str) -> str:
-    """Text for a title or an axis: line separators would end the code that Vega makes of it."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+    """Text for a title or an axis, which Vega also makes code and the keys of tooltips of."""
+    if not text.isprintable():  # line separators would end the code
+        text = "".join(c if c.isprintable() else " " for c in text)
+    if text.startswith("__"):  # as JavaScript's `__proto__`, and what report.js adds to a row
+        return f"\u00a0{text}"
+    return f"{text}\u00a0" if text in _INHERITED else text
 
 
 def spec(template: str, ys: tuple[str, ...], folder: Path | None) -> dict[str, Any]:

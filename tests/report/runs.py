@@ -29,6 +29,9 @@ MARKUP = (
     "\u2028 line \u2029 separators \u202e reversed",
     "&lt;b&gt; &amp;",
     "@x@",
+    "__proto__",
+    "__part",
+    "constructor",
     "\U0001f600 \u0645\u0631\u062d\u0628\u0627",
 )
 

@@ -77,9 +77,12 @@ def test_a_template_that_there_is_none_of_is_refused():
 
 
 @pytest.mark.parametrize(
-    "name", ["a.b", "a[0]", "it's", 'a"b', "a\\b", "\u2028", "</script>", "@x@", "rev"]
-)
+    "name",
+    ["a.b", "a[0]", "it's", 'a"b', "a\\b", "\u2028", "</script>", "@x@", "rev", "__proto__",
+     "__part", "constructor"],
+)  # fmt: skip
 def test_a_field_is_called_by_a_name_that_is_no_code(name):
     field = templates.field_name(name)
     assert not set(field) & set(".[]'\"\\<>@\u2028\n")
-    assert field not in templates.OWN_FIELDS
+    assert field not in {*templates.OWN_FIELDS, "constructor"}
+    assert not field.startswith("__"), "JavaScript's and the report's own"
