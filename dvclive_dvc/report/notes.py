@@ -14,7 +14,12 @@ _NAMED = 4
 
 def of_chart(chart: Chart) -> Iterator[str]:
     """Sentences on rows that are not drawn and on values that are no finite number."""
-    if chart.shown < chart.total:
+    if chart.counts is not None and chart.shown < chart.total:
+        yield (
+            f"The {len(chart.counts):,} most frequent pairs, in {chart.shown:,} of "
+            f"{chart.total:,} rows."
+        )
+    elif chart.shown < chart.total:
         how = f"one in every {chart.every:,}" if chart.every > 1 else "no peak is left out"
         yield f"{chart.shown:,} of {chart.total:,} rows drawn; {how}."
     if chart.holes:

@@ -93,9 +93,9 @@ class Page:
     status: str
     status_text: str
     facts: tuple[tuple[str, str], ...]
-    metrics: tuple[tuple[str, str], ...]
-    params: tuple[tuple[str, str], ...]
-    artifacts: tuple[tuple[str, str, str, str], ...]
+    metrics: tuple[tuple[str, ...], ...]
+    params: tuple[tuple[str, ...], ...]
+    artifacts: tuple[tuple[str, ...], ...]
     charts: tuple[Chart, ...]
     galleries: tuple[Gallery, ...]
     images_total: int

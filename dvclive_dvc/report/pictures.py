@@ -29,11 +29,14 @@ class Album:
         self._root = layout.images_dir
         self._known: dict[Path, tuple[tuple[int, int], bytes, str, bool]] = {}
 
-    def galleries(self) -> tuple[tuple[Gallery, ...], int, int]:
-        """The galleries to show, how many images there are, and how many of them are shown."""
+    def galleries(self, most: int) -> tuple[tuple[Gallery, ...], int, int, int]:
+        """The galleries to show in `most` bytes of base64.
+
+        With them come how many images there are, how many of them are shown, and the bytes.
+        """
         groups = _grouped(self._root)
         total = sum(len(group) for _, group in groups)
-        room = _BUDGET
+        room = budget = min(_BUDGET, most * 3 // 4)
         places = _MOST
         galleries = []
         left_out = dict.fromkeys(range(len(groups)), 0)
@@ -53,7 +56,8 @@ class Album:
                 pictures.append(picture)
             galleries.append(Gallery(name, tuple(pictures), len(group)))
         shown = sum(len(gallery.pictures) for gallery in galleries)
-        return tuple(gallery for gallery in galleries if gallery.pictures), total, shown
+        taken = (budget - room) * 4 // 3
+        return tuple(gallery for gallery in galleries if gallery.pictures), total, shown, taken
 
     def _picture(self, path: Path, step: int | None) -> Picture | None:
         name = path.relative_to(self._root).as_posix()

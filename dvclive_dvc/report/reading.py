@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import collections
 import datetime
 import itertools
 import json
 import math
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..backend import Mode, Outcome, Status
+from . import room
 from .page import Chart, Page
 from .pictures import Album
 from .series import Series, outlined
@@ -19,14 +22,19 @@ from .wording import short, whole
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from ..backend import Plot
     from ..layout import Layout
     from .facts import Facts
 
-# Points of all charts together, and of one: more than a screen has pixels for.
-_POINTS = 60_000
+# Values of all charts together, and rows of one: more than a screen has pixels for.
+_POINTS = 100_000
 _POINTS_OF_ONE = 1_000
+# Of a matrix each cell counts: those of a hundred classes.
+_CELLS_OF_ONE = 10_000
 _FEWEST_POINTS = 12
+# Rows that the outline of one stretch of one column takes.
+_CORNERS = 5
+# Characters of a word in a plot, which has room for a third of them.
+_LONGEST_LABEL = 100
 _DEFAULT_TEMPLATE = "linear"
 _COUNTING = {"confusion", "confusion_normalized"}
 _JOINING = {"linear", "simple", "smooth"}
@@ -45,32 +53,41 @@ class Reader:
         """The page of the run as it is on disk now."""
         layout = self._layout
         notes: list[str] = []
-        series = self._metrics(notes)
-        plots = [plot for plot in facts.entries.plots if plot.path.suffix == ".json"]
-        budget = _POINTS // max(1, len(series) + len(plots))
-        budget = max(_FEWEST_POINTS, min(_POINTS_OF_ONE, budget))
         # What was only ever words has no line; its last value stands in the summary.
-        charts = [_of_metric(layout, one, budget) for one in series if one.numeric]
-        for plot in plots:
-            chart = self._of_plot(plot, budget, notes)
-            if chart is not None:
-                charts.append(chart)
-        galleries, total, shown = self._album.galleries()
+        series = [one for one in self._metrics(notes) if one.numeric]
+        tables = self._plots(facts, notes)
+        metrics, plots = _charts(layout, series, tables)
         summary = self._cached(layout.metrics_file, _load_json) or {}
         params = self._cached(layout.params_file, _load_yaml) or {}
-        metrics = [(name, short(value)) for name, value in _flat(summary, "/") if name != "step"]
+        texts: list[Sequence[tuple[str, ...]]] = [
+            [(name, short(value)) for name, value in _flat(summary, "/") if name != "step"],
+            [(name, whole(value)) for name, value in _flat(params, ".")],
+            [
+                (name, one.type or "", _relative(one.path), whole(one.desc or ""))
+                for name, one in facts.entries.artifacts.items()
+            ],
+        ]
+        wants = [
+            *map(room.of_rows, texts),
+            sum(map(room.of_chart, metrics)),
+            sum(map(room.of_chart, plots)),
+        ]
+        *_, left = room.shares([*wants, room.BYTES], room.BYTES)
+        galleries, total, shown, taken = self._album.galleries(left)
+        shares = room.shares(wants, room.BYTES - taken)
+        summed, given, kept = itertools.starmap(room.fitted, zip(texts, shares[:3], strict=True))
+        charts = room.leading(metrics, shares[3]) + room.leading(plots, shares[4])
+        notes.extend(_left_out("plots", len(metrics) + len(plots) - len(charts)))
+        notes.extend(_left_out("rows of tables", sum(map(len, texts)) - len(summed + given + kept)))
         status, status_text = _status(facts.outcome)
         return Page(
             name=facts.run.name or Path(layout.given).name or layout.root.name,
             status=status,
             status_text=status_text,
             facts=_facts(layout, facts),
-            metrics=tuple(metrics),
-            params=tuple((name, whole(value)) for name, value in _flat(params, ".")),
-            artifacts=tuple(
-                (name, one.type or "", _relative(one.path), one.desc or "")
-                for name, one in facts.entries.artifacts.items()
-            ),
+            metrics=summed,
+            params=given,
+            artifacts=kept,
             charts=tuple(charts),
             galleries=galleries,
             images_total=total,
@@ -112,17 +129,67 @@ class Reader:
             known = self._tables[path] = (stamp, load(path))
         return known[1]
 
-    def _of_plot(self, plot: Plot, budget: int, notes: list[str]) -> Chart | None:
-        name = _relative_to(plot.path, self._layout.plots_dir)
-        try:
-            rows = self._cached(plot.path, _load_rows)
-        except (ValueError, OSError) as error:
-            notes.append(f"{name} cannot be read: {str(error).rstrip('.')}.")
-            return None
-        if not rows:
-            notes.append(f"{name} holds no data.")
-            return None
-        return _of_rows(rows, plot.config, name, budget)
+    def _plots(self, facts: Facts, notes: list[str]) -> list[_Table]:
+        found = []
+        for plot in facts.entries.plots:
+            if plot.path.suffix != ".json":
+                continue
+            name = _relative_to(plot.path, self._layout.plots_dir)
+            try:
+                rows = self._cached(plot.path, _load_rows)
+            except (ValueError, OSError) as error:
+                notes.append(f"{name} cannot be read: {str(error).rstrip('.')}.")
+                continue
+            if rows:
+                found.append(_Table.of(rows, plot.config, name))
+            else:
+                notes.append(f"{name} holds no data.")
+        return found
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The rows of one plot's file, and which columns of them are drawn how."""
+
+    rows: Sequence[Mapping[str, Any]]
+    config: Mapping[str, Any]
+    name: str
+    template: str
+    x: str
+    ys: tuple[str, ...]
+
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, Any]], config: Mapping[str, Any], name: str) -> _Table:
+        x = str(config.get("x") or next(iter(rows[0])))
+        wanted = config.get("y") or [key for key in rows[0] if key != x][-1:]
+        ys = tuple(str(y) for y in ([wanted] if isinstance(wanted, str) else wanted))
+        return cls(rows, config, name, str(config.get("template") or _DEFAULT_TEMPLATE), x, ys)
+
+    @property
+    def fields(self) -> list[str]:
+        return list(dict.fromkeys([self.x, *self.ys]))
+
+    @property
+    def most(self) -> int:
+        """Rows that are drawn where nothing else is."""
+        return _CELLS_OF_ONE if self.template in _COUNTING else _POINTS_OF_ONE
+
+
+def _charts(
+    layout: Layout, series: Sequence[Series], tables: Sequence[_Table]
+) -> tuple[list[Chart], list[Chart]]:
+    """The charts of metrics and of plots, with as many points each as there is room for."""
+    wants = [min(one.total, _POINTS_OF_ONE) for one in series]
+    wants += [min(len(one.rows), one.most) * len(one.fields) for one in tables]
+    shares = iter(room.shares(wants, _POINTS))
+    metrics = [_of_metric(layout, one, max(_FEWEST_POINTS, next(shares))) for one in series]
+    plots = [_of_table(one, max(_FEWEST_POINTS, next(shares) // len(one.fields))) for one in tables]
+    return metrics, plots
+
+
+def _left_out(what: str, number: int) -> Iterator[str]:
+    if number:
+        yield f"{number:,} more {what} are left out to keep the report small."
 
 
 def _templates_of(root: Path) -> Path | None:
@@ -176,47 +243,41 @@ def _steps(xs: list[float]) -> Sequence[float]:
     return following if steps == list(following) else steps
 
 
-def _of_rows(
-    rows: Sequence[Mapping[str, Any]],
-    config: Mapping[str, Any],
-    name: str,
-    budget: int,
-) -> Chart:
-    template = str(config.get("template") or _DEFAULT_TEMPLATE)
-    x = str(config.get("x") or next(iter(rows[0])))
-    wanted = config.get("y") or [key for key in rows[0] if key != x][-1:]
-    ys = tuple(str(y) for y in ([wanted] if isinstance(wanted, str) else wanted))
-    fields = list(dict.fromkeys([x, *ys]))
+def _of_table(table: _Table, budget: int) -> Chart:
+    rows, config = table.rows, table.config
+    total = shown = len(rows)
     counts = None
-    outline = None
     every = 1
-    total = len(rows)
-    if template in _COUNTING:
-        seen: dict[tuple[Any, ...], int] = {}
-        for row in rows:
-            key = tuple(_plain(row.get(field)) for field in fields)
-            seen[key] = seen.get(key, 0) + 1
-        columns = {field: [key[i] for key in seen] for i, field in enumerate(fields)}
-        counts = list(seen.values())
+    if table.template in _COUNTING:
+        seen = collections.Counter(
+            tuple(_plain(row.get(field)) for field in table.fields) for row in rows
+        )
+        # In the order of the file, as long as all of them are drawn.
+        cells = list(seen.items()) if len(seen) <= budget else seen.most_common(budget)
+        columns = {field: [key[i] for key, _ in cells] for i, field in enumerate(table.fields)}
+        counts = [count for _, count in cells]
+        shown = sum(counts)
     else:
-        if template in _JOINING:
-            rows = _upwards(rows, x)
-            outline = _outline(rows, x, ys, budget)
+        outline = None
+        if table.template in _JOINING:
+            rows = _upwards(rows, table.x)
+            outline = _outline(rows, table.x, table.ys, budget)
         every = math.ceil(total / budget) if outline is None else 1
         rows = rows[::every] if outline is None else outline
-        columns = {field: [_plain(row.get(field)) for row in rows] for field in fields}
+        columns = {field: [_plain(row.get(field)) for row in rows] for field in table.fields}
+        shown = len(rows)
     return Chart(
-        title=str(config.get("title") or name.removesuffix(".json")),
-        source=f"plots/{name}",
-        template=template,
-        x=x,
-        ys=ys,
-        x_label=str(config.get("x_label") or x),
-        y_label=str(config.get("y_label") or ", ".join(ys)),
+        title=str(config.get("title") or table.name.removesuffix(".json")),
+        source=f"plots/{table.name}",
+        template=table.template,
+        x=table.x,
+        ys=table.ys,
+        x_label=str(config.get("x_label") or table.x),
+        y_label=str(config.get("y_label") or ", ".join(table.ys)),
         columns=columns,
         counts=counts,
         total=total,
-        shown=total if counts else len(rows),
+        shown=shown,
         every=every,
     )
 
@@ -226,10 +287,13 @@ def _outline(
 ) -> Sequence[Mapping[str, Any]] | None:
     """Rows, `budget` of them at most, whose lines cover the same ground as those of all.
 
-    None where there is no line whose outline could be kept: among words.
+    None where there is no line whose outline could be kept: among words, or with more columns
+    than there is room for.
     """
     if len(rows) <= budget:
         return rows
+    if budget < _CORNERS * len(ys):
+        return None
     xs: list[Any] = [row.get(x) for row in rows]
     columns = [[row.get(y) for row in rows] for y in ys]
     if not all(isinstance(v, (int, float)) and not math.isnan(v) for v in xs):
@@ -238,7 +302,7 @@ def _outline(
         return None
     # Vega joins the points by `x`, whatever their order in the file.
     order = sorted(range(len(rows)), key=xs.__getitem__)
-    width = math.ceil(len(rows) / max(1, budget // 5 // len(ys)))
+    width = math.ceil(len(rows) / (budget // (_CORNERS * len(ys))))
     chosen: set[int] = set()
     for column in columns:
         values = [_finite(column[i]) for i in order]
@@ -290,9 +354,10 @@ def _plain(value: Any) -> Any:
     """A value as JSON holds it: numbers that are none become null."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    if isinstance(value, (int, float, str)) or value is None:
+    if isinstance(value, (int, float)) or value is None:
         return value
-    return json.dumps(value, default=str)
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}\u2026"
 
 
 def _flat(value: Any, joint: str, prefix: str = "") -> Iterator[tuple[str, Any]]:

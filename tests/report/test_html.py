@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from html.parser import HTMLParser
 
@@ -254,8 +255,6 @@ def test_too_many_images_are_capped_and_counted(layout):
 
 
 def test_large_images_are_scaled_down_to_fit(layout):
-    import random
-
     from PIL import Image
 
     noise = random.Random(1).randbytes(1500 * 1200 * 3)
@@ -331,3 +330,64 @@ def test_the_cache_keeps_what_other_environments_made_and_drops_what_is_old(tmp_
     one.write_text("333")
     assert keep.kept("x.txt", (one,), lambda: b"new") == b"new"
     assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def wide(layout):
+    chance = random.Random(1)
+    names = [f"y{k}" for k in range(30)]
+    rows = [{"x": i, **{name: chance.random() for name in names}} for i in range(1_000)]
+    rows[700]["y29"] = 9.0
+    plots = [
+        runs.put_plot(layout, f"p{k}", rows, template="simple", x="x", y=names) for k in range(20)
+    ]
+    return {"entries": Entries(plots=tuple(plots))}
+
+
+def many(layout):
+    values = {}
+    for i in range(5_000):
+        name = f"group{i % 50}/" + "n" * 60 + f"{i}"
+        runs.put_metric(layout, name, [i])
+        values[name] = i
+    layout.metrics_file.write_text(json.dumps(values))
+    return {}
+
+
+def long_params(layout):
+    layout.params_file.write_text("".join(f"p{i}: {'v' * 700}\n" for i in range(8_000)))
+    return {}
+
+
+def long_texts(layout):
+    rows = [{"x": i, "y": f"{i} " + "\u00e4" * 3_000} for i in range(2_000)]
+    plots = [runs.put_plot(layout, f"t{k}", rows, template="scatter", x="x", y="y") for k in (1, 2)]
+    return {"entries": Entries(plots=tuple(plots))}
+
+
+def many_classes(layout):
+    rows = [{"actual": f"label-{i * 7919 % 3_000}", "predicted": i % 2_999} for i in range(60_000)]
+    plot = runs.put_plot(layout, "cm", rows, template="confusion", x="actual", y="predicted")
+    return {"entries": Entries(plots=(plot,))}
+
+
+@pytest.mark.parametrize("fill", [wide, many, long_params, long_texts, many_classes])
+def test_the_file_stays_under_5_mb_whatever_was_logged(layout, fill):
+    noise = random.Random(1).randbytes(40_000)
+    for i in range(100):
+        runs.put_image(layout, f"{i}-noise.png", noise)
+    source = built(layout, **fill(layout))
+    assert len(source.encode()) < 5_000_000
+    page = Texts(source)
+    assert any(text.endswith("are left out to keep this file small.") for text in page.texts)
+    charts = data_of(source)["charts"]
+    told = " ".join(page.texts)
+    if fill is wide:
+        assert len(charts) == 20, "each plot is drawn"
+        assert all(max(chart["c"][-1]["v"]) == 9.0 for chart in charts), "with its peak"
+    elif fill is many:
+        assert len(charts) > 1_000
+        assert f"{5_000 - len(charts):,} more plots are left out" in told
+    elif fill is long_params:
+        assert "p7999" in page.texts, "all names are there"
+    elif fill is many_classes:
+        assert "The 10,000 most frequent pairs, in " in told
