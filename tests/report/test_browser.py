@@ -304,3 +304,19 @@ def test_a_long_description_leaves_the_artifacts_name_whole(browser, tmp_path):
         " return range.getClientRects().length; })()"
     )
     assert lines == 1, "the name is one line"
+
+
+def test_a_long_text_for_a_value_leaves_the_metrics_names_whole(browser, tmp_path):
+    layout = Layout.at(tmp_path / "dvclive")
+    runs.put_metric(layout, "train/grad_norm", [0.975646, 0.1])
+    values = {"text": "a long text " * 40, "train/grad_norm": 0.975646, "huge": 10**400}
+    layout.metrics_file.write_text(json.dumps(values))
+    Reporter(layout, "html").build(runs.facts(layout))
+    browser.open(layout.report_file("html"))
+    browser.until(DRAWN)
+    lines = browser.run(
+        "[...document.querySelectorAll('.values tbody th')].map(name => {"
+        " const range = document.createRange(); range.selectNodeContents(name);"
+        " return range.getClientRects().length; })"
+    )
+    assert lines == [1, 1, 1], "each name is one line"
