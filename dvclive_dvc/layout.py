@@ -12,6 +12,8 @@ from pathlib import Path
 from .errors import InvalidDataTypeError, InvalidDirError, InvalidDvcyamlError
 
 DVCYAML_NAME = "dvc.yaml"
+# Stands in every report; a later run knows by it what it may delete.
+DRAWN_BY = "Drawn by dvclive_dvc"
 
 
 @dataclass(frozen=True)

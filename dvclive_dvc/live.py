@@ -184,7 +184,7 @@ class Live:
             self._layout.root.mkdir(parents=True, exist_ok=True)
             files.sweep(self._layout.root)
             if not self._resume:
-                remains.clear(self._layout)
+                remains.clear(self._layout, report=self._reporter.mode)
                 return
             former = remains.load(self._layout)
             self.summary = former.summary
@@ -297,6 +297,7 @@ class Live:
                 self._metrics.append(name, self._step or 0, cell, timestamp=timestamp)
             else:
                 self._write_summary()
+                self._describe_what_is_new(known=self._described is not None)
 
     def _tell_that_forked(self) -> None:
         if self._forked:
@@ -343,10 +344,12 @@ class Live:
         fresh = parameters.converted_all(params)
         with self._lock:
             self._tell_that_saved()
+            known = bool(self._params)
             self._params = parameters.merged(self._params, fresh)
             if not self._muted:
                 with self._losses.forgiven(self._layout.params_file):
                     parameters.write(self._layout.params_file, self._params)
+                self._describe_what_is_new(known=known)
 
     def log_image(self, name: str, val: Any) -> None:
         """Saves an image as `plots/images/{name}`, replacing one of that name.
@@ -372,7 +375,8 @@ class Live:
                 names.check_spelling(self._layout.images_dir, picture.name, "Image")
                 self._image_names.add(picture.name)
             images.write(self._layout, picture)
-            self._has_images = True
+            known, self._has_images = self._has_images, True
+            self._describe_what_is_new(known=known)
 
     def log_plot(
         self,
@@ -467,7 +471,8 @@ class Live:
 
     def _describe_what_is_new(self, *, known: bool) -> None:
         # How a plot is drawn, and what an artifact is, stand in dvc.yaml alone: a kill before the
-        # next step must not lose them.
+        # next step must not lose them. And by dvc.yaml the next run knows that parameters, images
+        # and a summary without a metric's file are a run's.
         if not known and self._layout.dvcyaml_on:
             self.make_dvcyaml()
 

@@ -233,13 +233,18 @@ def _create(series: _Series, name: str) -> int:
         if first:
             series.timestamp = first.startswith(b"timestamp\t")
             return fd
+    _write_whole(fd, header(name, timestamp=series.timestamp))
+    return fd
+
+
+def header(name: str, *, timestamp: bool) -> bytes:
+    """The first line of a metric's file."""
     column = name.rpartition("/")[2]
-    columns = ["timestamp", "step"] if series.timestamp else ["step"]
+    columns = ["timestamp", "step"] if timestamp else ["step"]
     if column in columns:
         column = "value"
     columns.append(quoted(column) if column.startswith('"') else column)
-    _write_whole(fd, ("\t".join(columns) + "\n").encode())
-    return fd
+    return ("\t".join(columns) + "\n").encode()
 
 
 def _write_whole(fd: int, line: bytes) -> None:

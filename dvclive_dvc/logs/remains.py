@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import itertools
 import json
 import os
 import re
@@ -13,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import dvcyaml, files
-from ..errors import InvalidDirError
-from ..layout import DVCYAML_NAME
+from ..backend import Entries
+from ..errors import InvalidDirError, RepositoryError
+from ..layout import DRAWN_BY, DVCYAML_NAME
 from ..notices import logger
-from . import params, plots, summary
+from . import metrics, params, plots, summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,7 +37,12 @@ _SOURCES = frozenset({
     ".java", ".scala", ".jl", ".r", ".js", ".ts",
 })  # fmt: skip
 _IMAGES = frozenset({".jpg", ".jpeg", ".gif", ".png"})
-_HEADERS = (b"step\t", b"timestamp\tstep\t")
+_JSON = frozenset({".json"})
+# What the reports of DVCLive begin with, by dvc-render's templates.
+_DRAWN_BY_DVCLIVE = {
+    "html": re.compile(rb"\s*<!DOCTYPE html>\s*<html>\s*<head>[^/]*<title>DVC Plot</title>"),
+    "md": re.compile(rb"# DVC Report\n"),
+}
 
 
 @dataclass(frozen=True)
@@ -66,8 +73,8 @@ def check_dir(layout: Layout) -> None:
     """Refuses a `dir` that is plainly not a run's; looks only, and only where `dir` exists.
 
     A repository's root, a folder above the working directory and one that holds source code are
-    refused, and so is one whose params.yaml or metrics.json no run wrote: the next run would
-    delete them. A folder in which a run was before is fine whatever else the user put there, and
+    refused, and so is one whose params.yaml or metrics.json no run can have written. A folder in
+    which a run was before is fine whatever else the user put there, and
     so is the working directory itself, `Live(".")`, when none of the above holds: some launchers
     start each job in a fresh folder of its own.
 
@@ -128,13 +135,69 @@ def _refused(layout: Layout, why: str) -> InvalidDirError:
 
 
 def _was_a_run(layout: Layout) -> bool:
-    """Whether something lies there that nothing but a run writes."""
-    if any(True for _ in _metric_files(layout)):
-        return True
-    text = ""
+    """Whether something lies there that nothing but a run writes.
+
+    metrics.json and params.yaml alone are no proof: anybody's may look like a run's.
+    """
+    return (
+        any(_has_header(path) for path in _own(layout, layout.metrics_dir))
+        or _is_a_runs_dvcyaml(_dvcyaml_text(layout))
+        or any(_is_a_report(layout.report_file(mode), mode) for mode in _DRAWN_BY_DVCLIVE)
+    )
+
+
+def _dvcyaml_text(layout: Layout) -> str:
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        text = (layout.root / DVCYAML_NAME).read_text(encoding="utf-8")
-    return bool(re.search(r"^- (?:\./)?(?:params\.yaml|metrics\.json|plots/)", text, re.MULTILINE))
+        return (layout.root / DVCYAML_NAME).read_text(encoding="utf-8")
+    return ""
+
+
+def _is_a_runs_dvcyaml(text: str) -> bool:
+    # A person's has stages, or names files of other places.
+    return _sections(text) <= set(dvcyaml.SECTIONS) and bool(_OWN_ENTRY.search(text))
+
+
+def _sections(text: str) -> set[str]:
+    return set(re.findall(r"^([^\s#-][^:\n]*):", text, re.MULTILINE))
+
+
+_OWN_ENTRY = re.compile(
+    r"""^- ['"]?(?:\./)?(?:params\.yaml|metrics\.json|plots/(?:metrics|images|custom|sklearn))\b""",
+    re.MULTILINE,
+)
+
+
+def _is_a_report(path: Path, mode: str) -> bool:
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
+    return DRAWN_BY.encode() in content or bool(_DRAWN_BY_DVCLIVE[mode].match(content))
+
+
+def _has_header(path: Path, *, torn: bool = False) -> bool:
+    """Whether a file begins as a metric of its name does; with `torn` half a header will do."""
+    try:
+        with path.open("rb") as file:
+            first = file.readline(_LONGEST_HEADER).partition(b"\0")[0]
+    except OSError:
+        return False
+    for timestamp in (False, True):
+        line = metrics.header(path.name.removesuffix(".tsv"), timestamp=timestamp)
+        if torn and line.startswith(first):
+            return True
+        # DVCLive quotes more than need be, and ends lines as the system does.
+        if first == line or (first.endswith(b"\n") and _cells(first) == _cells(line)):
+            return True
+    return False
+
+
+_LONGEST_HEADER = 1024
+
+
+def _cells(line: bytes) -> list[str]:
+    rows = csv.reader([line.decode("utf-8", "replace").rstrip("\r\n")], delimiter="\t")
+    return next(rows, [])
 
 
 def _params_are_ours(path: Path) -> bool:
@@ -167,23 +230,36 @@ def _summary_is_ours(path: Path) -> bool:
 # -- clearing ------------------------------------------------------------------------------
 
 
-def clear(layout: Layout) -> None:
+def clear(layout: Layout, report: str | None = None) -> None:
     """Removes what an earlier run wrote, and folders that are empty then; nothing else.
 
-    Copied artifacts stay: they are replaced when logged again.
+    Nothing is removed where nothing proves that a run was there. Files that are in the new run's
+    way, `report` being the mode of its report, and that no run is known to have written are set
+    aside as `NAME.orig`. Copied artifacts stay: they are replaced when logged again.
     """
+    was_a_run = _was_a_run(layout)
+    doomed: list[Path] = []
+    strangers: list[Path] = []
+    (doomed if was_a_run else strangers).extend((layout.metrics_file, layout.params_file))
+    for mode in _DRAWN_BY_DVCLIVE:
+        path = layout.report_file(mode)
+        if _is_a_report(path, mode):
+            doomed.append(path)
+        elif mode == report:
+            strangers.append(path)
+    for path in strangers:
+        _set_aside(path)
+    _tell_of_links(layout)
+    if not was_a_run:
+        _copy_strange_dvcyaml(layout)
+        return
     _uncache_images(layout)
-    doomed = [
-        layout.metrics_file,
-        layout.params_file,
-        layout.report_file("html"),
-        layout.report_file("md"),
-    ]
     for path in (*doomed, *_plot_files(layout), *_report_pictures(layout)):
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
-    for folder in (layout.metrics_dir, *_others(layout)):
-        _remove_empty(folder)
+    for folder in _folders(layout):
+        if not _is_linked(layout, folder):
+            _remove_empty(folder)
     with contextlib.suppress(OSError):
         layout.plots_dir.rmdir()
     with contextlib.suppress(OSError):
@@ -213,29 +289,110 @@ def _uncache_images(layout: Layout) -> None:
             rules.unlink()
 
 
-def _others(layout: Layout) -> tuple[Path, ...]:
-    return layout.images_dir, layout.sklearn_dir, layout.custom_dir
+def _set_aside(path: Path) -> None:
+    """Renames a file that no run is known to have written, unless there is nothing in it."""
+    if not path.is_file():
+        return
+    content = path.read_bytes()
+    if content.strip() in {b"", b"{}"}:
+        path.unlink()
+        return
+    kept = _free_name(path, content)
+    path.replace(kept)
+    logger.warning(
+        "'%s' was there before the run, which writes a file of that name: yours is '%s' now.",
+        path, kept,
+    )  # fmt: skip
+
+
+def _copy_strange_dvcyaml(layout: Layout) -> None:
+    """Keeps a copy of a `{dir}/dvc.yaml` of the user's, whose sections the run takes over.
+
+    It is not renamed: what else is in it, stages for one, is read by DVC from there.
+    """
+    path = layout.root / DVCYAML_NAME
+    if layout.dvcyaml != path or not layout.dvcyaml_on:
+        return
+    if _sections(_dvcyaml_text(layout)).isdisjoint(dvcyaml.SECTIONS):
+        return
+    content = path.read_bytes()
+    kept = _free_name(path, content)
+    files.replace(kept, content)
+    logger.warning(
+        "The run puts its own params, metrics, plots and artifacts into '%s'; what was there "
+        "before is kept as '%s'.", path, kept,
+    )  # fmt: skip
+
+
+def _free_name(path: Path, content: bytes) -> Path:
+    """`NAME.orig`, or the first of `.orig2`, `.orig3`... that is free or holds just that."""
+    for count in itertools.count(1):
+        kept = path.with_name(f"{path.name}.orig{count if count > 1 else ''}")
+        if not os.path.lexists(kept) or (kept.is_file() and kept.read_bytes() == content):
+            break
+    return kept
+
+
+def _folders(layout: Layout) -> dict[Path, frozenset[str]]:
+    """Where a run's plots are, and how its files there end."""
+    return {
+        layout.metrics_dir: frozenset({".tsv"}),
+        layout.images_dir: _IMAGES,
+        layout.sklearn_dir: _JSON,
+        layout.custom_dir: _JSON,
+    }
+
+
+def _own(layout: Layout, folder: Path) -> Iterator[Path]:
+    """The files of a run's folder of plots, none where a link leads to it: they may be anyone's."""
+    if not _is_linked(layout, folder):
+        yield from _below(folder, _folders(layout)[folder])
+
+
+def _is_linked(layout: Layout, folder: Path) -> bool:
+    on_the_way = (folder, *folder.parents)
+    return any(p.is_symlink() for p in on_the_way[: on_the_way.index(layout.root)])
+
+
+def _tell_of_links(layout: Layout) -> None:
+    linked = [f for f, s in _folders(layout).items() if _is_linked(layout, f) and any(_below(f, s))]
+    if linked:
+        logger.warning(
+            "'%s' lies behind a link: what is in there stays, and what the run logs is added to "
+            "it. Remove the link for a folder of the run's own.", "', '".join(map(str, linked)),
+        )  # fmt: skip
 
 
 def _metric_files(layout: Layout) -> Iterator[Path]:
-    for path in _below(layout.metrics_dir, frozenset({".tsv"})):
-        with contextlib.suppress(OSError), path.open("rb") as file:
-            start = file.read(max(map(len, _HEADERS)))
-            # The beginning of a header is a torn one.
-            if any(start.startswith(head) or head.startswith(start) for head in _HEADERS):
-                yield path
+    # Also behind a link: a run that goes on writes there.
+    for path in _below(layout.metrics_dir, _folders(layout)[layout.metrics_dir]):
+        if _has_header(path, torn=True):
+            yield path
 
 
 def _plot_files(layout: Layout) -> Iterator[Path]:
-    yield from list(_metric_files(layout))
-    # A folder of images that is a link may be one of the user's own pictures.
-    if not layout.images_dir.is_symlink():
-        yield from _below(layout.images_dir, _IMAGES)
+    yield from [p for p in _own(layout, layout.metrics_dir) if _has_header(p, torn=True)]
+    yield from _own(layout, layout.images_dir)
+    listed = _listed_plots(layout)
     for folder in (layout.sklearn_dir, layout.custom_dir):
-        yield from _below(folder, frozenset({".json"}))
+        for path in _own(layout, folder):
+            if listed is None or path in listed:
+                yield path
+
+
+def _listed_plots(layout: Layout) -> set[Path] | None:
+    """The plots that the earlier run's `{dir}/dvc.yaml` lists; None where it had none."""
+    own = dataclasses.replace(layout, dvcyaml=layout.root / DVCYAML_NAME)
+    with contextlib.suppress(OSError, RepositoryError):
+        entries = dvcyaml.read_entries(own)
+        if entries != Entries():
+            return {plot.path for plot in entries.plots}
+    return None
 
 
 def _report_pictures(layout: Layout) -> Iterator[Path]:
+    if _is_linked(layout, layout.report_pictures_dir):
+        return
     # As report/markdown.py names them: a user's own picture in there is called otherwise.
     for path in layout.report_pictures_dir.glob("*"):
         if re.fullmatch(r".+-[0-9a-f]{8}\.(png|svg)", path.name):
@@ -283,9 +440,6 @@ def load(layout: Layout) -> Remains:
         has_images=any(True for _ in _below(layout.images_dir, _IMAGES)),
         has_metrics=bool(rows),
     )
-
-
-_JSON = frozenset({".json"})
 
 
 def _name_of(path: Path, folder: Path) -> str:

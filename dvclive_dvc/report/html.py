@@ -12,6 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..layout import DRAWN_BY
 from . import templates, vega
 from .notes import of_chart
 from .svg import COLORS, line_chart
@@ -361,5 +362,5 @@ def _footer(page: Page, notes: list[str]) -> Iterator[str]:
     yield "<footer>"
     for note in (*page.notes, *notes):
         yield f"<p>{escape(note)}</p>"
-    yield f"<p>Drawn by dvclive_dvc on {now:%Y-%m-%d at %H:%M} UTC. This file loads nothing.</p>"
+    yield f"<p>{DRAWN_BY} on {now:%Y-%m-%d at %H:%M} UTC. This file loads nothing.</p>"
     yield "</footer>\n"

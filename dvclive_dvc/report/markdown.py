@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from .. import files
+from ..layout import DRAWN_BY
 from ..notices import logger
 from . import templates, vega
 from .notes import of_chart
@@ -119,6 +120,7 @@ class Document:
         yield from self._pictures(page)
         for note in page.notes:
             yield f"{_text(note)}\n"
+        yield f"<!-- {DRAWN_BY} -->"
 
     def _pictures(self, page: Page) -> Iterator[str]:
         if page.galleries:

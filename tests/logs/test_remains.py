@@ -84,12 +84,41 @@ def test_folders_are_gone_when_nothing_is_left_in_them():
     assert left == [], "nothing was logged yet"
 
 
-@pytest.mark.parametrize("name", ["report.html", "report.md"])
-def test_a_report_of_an_earlier_run_goes_whatever_its_mode_was(name):
+def test_a_report_of_an_earlier_run_goes_whatever_its_mode_was():
+    for mode in ("html", "md"):
+        a_run(report=mode)
+        live(report=None).end()
+        assert not Path(f"dvclive/report.{mode}").exists()
+
+
+def test_a_report_of_the_public_package_goes():
     folder = a_run(report=None)
-    (folder / name).write_text("old")
+    (folder / "report.html").write_text(
+        "<!DOCTYPE html>\n<html>\n<head>\n"
+        '    <meta http-equiv="refresh" content="5">\n    <title>DVC Plot</title>\n'
+    )
+    (folder / "report.md").write_text("# DVC Report\n\nparams.yaml\n")
     live(report=None).end()
-    assert not (folder / name).exists()
+    assert not list(folder.glob("report.*"))
+
+
+def test_a_report_of_the_users_stays_and_makes_room_only_where_the_run_writes_one(caplog):
+    folder = a_run(report=None)
+    for name in ("report.md", "report.html"):
+        (folder / name).write_text("my thesis")
+    live(report="html").end()
+    assert (folder / "report.md").read_text() == "my thesis"
+    assert (folder / "report.html.orig").read_text() == "my thesis"
+    (said,) = warned(caplog)
+    assert "report.html'" in said
+    assert "report.html.orig'" in said
+
+
+def test_a_plot_that_the_earlier_run_did_not_list_is_the_users():
+    folder = a_run()
+    (folder / "plots/custom/mine.json").write_text('{"my": "spec"}')
+    live().end()
+    assert tree(folder / "plots") == {"custom/mine.json": b'{"my": "spec"}'}
 
 
 def test_a_folder_of_pictures_behind_a_link_is_not_emptied(tmp_path):
@@ -103,6 +132,21 @@ def test_a_folder_of_pictures_behind_a_link_is_not_emptied(tmp_path):
     (folder / "plots" / "images").symlink_to(photos)
     live().end()
     assert (photos / "cat.png").exists()
+
+
+@pytest.mark.parametrize("place", ["plots", "plots/metrics", "plots/custom", "report-files"])
+def test_nothing_behind_a_link_is_removed(tmp_path, caplog, place):
+    folder = a_run(report="md")
+    shared = tmp_path / "shared"
+    (folder / place).rename(shared)
+    (folder / place).symlink_to(shared)
+    before = tree(shared)
+    live(report=None).end()
+    assert tree(shared) == before
+    assert not (folder / "params.yaml").exists(), "the rest is not cleared"
+    if place != "report-files":
+        (said,) = warned(caplog)
+        assert "behind a link" in said
 
 
 def test_half_written_files_of_a_dead_process_are_swept_and_of_a_living_one_kept():
@@ -229,25 +273,129 @@ def test_the_working_directory_is_fine_when_it_is_a_jobs_own(tmp_path, monkeypat
     assert (tmp_path / "job-17" / "stdout.log").exists()
 
 
-def test_a_run_that_logged_parameters_alone_is_known_again(tmp_path):
-    with live(dvcyaml=False, report=None) as run:
-        run.log_params({"lr": 0.1, "layers": [1, 2], "name": "yes"})
-    run = live(dvcyaml=False, report=None)
-    left = tree(tmp_path / "dvclive")
-    run.end()
-    assert left == {}
+USERS_ALONE = {
+    "report.md": "# my thesis\n",
+    "report.html": "<h1>mine</h1>",
+    "fig.png": "x",
+    "plots/images/cat.png": "meow",
+    "plots/custom/spec.json": '{"my": "spec"}',
+    "plots/sklearn/a.json": "{}",
+    "plots/metrics/a.tsv": "step\tfoo\n0\t1",
+    "plots/metrics/b.tsv": "name\tb\n",
+    "plots/metrics/c.tsv": "",
+    "plots/metrics/d.tsv": "step\td",
+    "report-files/loss-01234567.png": "x",
+}
 
 
-def test_parameters_that_the_public_dvclive_wrote_are_known_as_a_runs(tmp_path):
-    (tmp_path / "dvclive").mkdir()
-    (tmp_path / "dvclive" / "params.yaml").write_text(
-        "epochs: 3\na:\n  b:\n  - 1\n  - 2\n  - yes\nf: 1e-05\nn:\nt: true\n"
-    )
-    (tmp_path / "dvclive" / "metrics.json").write_text('{\n    "summary_metric": 1.0\n}\n')
-    run = live(dvcyaml=False, report=None)
-    left = tree(tmp_path / "dvclive")
+def test_nothing_is_removed_where_no_run_was(caplog):
+    for name, text in USERS_ALONE.items():
+        path = Path("out", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    live("out", report=None, dvcyaml=False).end()
+    left = tree(Path("out"))
+    assert left.pop("metrics.json") == b"{}\n"
+    assert left == {name: text.encode() for name, text in USERS_ALONE.items()}
+    assert not warned(caplog), "nothing was in the run's way"
+
+
+def test_a_users_files_in_the_runs_way_are_set_aside(caplog):
+    users = {
+        "metrics.json": '{\n    "acc": 0.9\n}\n',
+        "params.yaml": "lr: 0.1\n",
+        "report.html": "<h1>mine</h1>",
+        "dvc.yaml": "plots:\n- curve.csv\nstages:\n  a:\n    cmd: echo\n",
+    }
+    Path("out").mkdir()
+    for name, text in users.items():
+        Path("out", name).write_text(text)
+    with live("out") as run:
+        assert run.read_latest() == {}, "the user's metrics are taken for the run's"
+        run.log_param("lr", 5)
+        run.log_metric("loss", 1)
+    for name, text in users.items():
+        assert Path("out", f"{name}.orig").read_text() == text
+        (said,) = [one for one in warned(caplog) if f"{name}.orig'" in one]
+        assert f"{name}'" in said
+    assert "stages:" in Path("out/dvc.yaml").read_text(), "DVC would miss the stages"
+    caplog.clear()
+    live("out").end()
+    assert len(list(Path("out").glob("*.orig*"))) == len(users), "the run's own are set aside"
+
+
+def test_what_is_set_aside_never_takes_the_place_of_another():
+    Path("out").mkdir()
+    for count in (1, 2, 2, 3):
+        Path("out/params.yaml").write_text(f"lr: {count}\n")
+        live("out", dvcyaml=False, report=None).end()
+    found = {path.name: path.read_text() for path in Path("out").glob("params.yaml*")}
+    assert found == {
+        "params.yaml.orig": "lr: 1\n",
+        "params.yaml.orig2": "lr: 2\n",
+        "params.yaml.orig3": "lr: 3\n",
+    }
+
+
+@pytest.mark.parametrize("empty", ["", "\n", "{}\n"])
+def test_an_empty_file_needs_no_copy(empty, caplog):
+    Path("out").mkdir()
+    for name in ("metrics.json", "params.yaml"):
+        Path("out", name).write_text(empty)
+    run = live("out", dvcyaml=False, report=None)
+    assert tree(Path("out")) == {}
+    assert not warned(caplog)
     run.end()
-    assert left == {}
+
+
+def test_a_run_that_was_killed_before_its_first_metric_does_not_block_the_next_one():
+    Path("dvclive").mkdir()
+    Path("dvclive/params.yaml").write_text("lr: 0.1\nlayers:\n  - 1\n")
+    with live() as run:
+        run.log_param("lr", 0.2)
+    assert params.read(Path("dvclive/params.yaml")) == {"lr": 0.2}
+
+
+HAND_WRITTEN = "stages:\n  a:\n    cmd: echo\nmetrics:\n- metrics.json\nparams:\n- params.yaml\n"
+
+
+def test_a_dvcyaml_with_stages_is_no_proof_of_a_run():
+    Path("src").mkdir()
+    Path("src/dvc.yaml").write_text(HAND_WRITTEN)
+    Path("src/train.py").write_text("")
+    refused("src", "source code")
+    Path("src/train.py").unlink()
+    Path("src/params.yaml").write_text("# how we train\nlr: 0.1\n")
+    refused("src", "that no run wrote")
+
+
+# What the public package leaves of a run that logged a parameter and one thing more.
+PUBLIC = [
+    {"plots/metrics/x/y.tsv": "step\ty\n0\t1\n"},
+    {"plots/metrics/y.tsv": "timestamp\tstep\ty\n1795693937546\t0\t1\n"},
+    {'plots/metrics/q"u.tsv': 'step\t"q""u"\n0\t2\n'},
+    {"plots/metrics/a.b.tsv": "step\ta.b\r\n0\t2\r\n"},
+    {"dvc.yaml": "params:\n- params.yaml\nmetrics:\n- metrics.json\n"},
+    {"dvc.yaml": "plots:\n- plots/images\n", "plots/images/a.png": "x"},
+    {"report.md": "# DVC Report\n\nparams.yaml\n\n"},
+]
+
+
+@pytest.mark.parametrize("more", PUBLIC)
+def test_what_the_public_package_left_of_a_run_is_removed(tmp_path, more, caplog):
+    left = {
+        "params.yaml": "epochs: 3\na:\n  b:\n  - 1\nf: 1e-05\nn:\nt: true\n",
+        "metrics.json": '{\n    "summary_metric": 1.0\n}\n',
+        **more,
+    }
+    for name, text in left.items():
+        path = Path("dvclive", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode())
+    run = live(dvcyaml=False, report=None)
+    assert [path.name for path in Path("dvclive").iterdir()] == []
+    assert not warned(caplog)
+    run.end()
 
 
 # -- going on ------------------------------------------------------------------------------
@@ -343,7 +491,7 @@ def test_a_torn_last_row_is_taken_off_and_no_other(caplog, torn):
     assert len(warned(caplog)) == 1, "a mended file needs no second word"
 
 
-@pytest.mark.parametrize("torn", ["", "st", "step\tlo", "timestamp\tst"])
+@pytest.mark.parametrize("torn", ["", "st", "step\tne", "timestamp\tst", "\0\0"])
 def test_a_torn_header_is_no_file(caplog, torn):
     folder = a_run()
     (folder / "plots/metrics/new.tsv").write_text(torn)
