@@ -530,15 +530,20 @@ def _summary_of(layout: Layout) -> tuple[dict[str, Any], bool]:
 
 def _params_of(path: Path) -> dict[str, Any]:
     try:
-        return params.read(path)
-    except ValueError:
-        logger.warning(
-            "'%s' was only half written, as after a crash; its last line is taken off.", path
-        )
-    lines = path.read_bytes().rstrip(b"\0").splitlines(keepends=True)
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    if not content or content.endswith(b"\n"):
+        with contextlib.suppress(ValueError):
+            return params.read(path)
+    # The last line may read well and yet say something else: `lr: 0.00125` cut after `0.00`.
+    logger.warning(
+        "'%s' was only half written, as after a crash; its last line is taken off.", path
+    )
+    content = content.rstrip(b"\0")
     aside = path.with_name(f"{path.name}.torn")
-    aside.write_bytes(b"".join(lines))
-    files.replace(path, b"".join(lines[:-1]))
+    aside.write_bytes(content)
+    files.replace(path, _whole_lines(content))
     try:
         found = params.read(path)
     except ValueError:
@@ -547,6 +552,10 @@ def _params_of(path: Path) -> dict[str, Any]:
         return {}
     aside.unlink()
     return found
+
+
+def _whole_lines(content: bytes) -> bytes:
+    return content[: content.rfind(b"\n") + 1]
 
 
 def _mend_rows(path: Path) -> None:
