@@ -520,7 +520,8 @@ def _summary_of(layout: Layout) -> tuple[dict[str, Any], bool]:
     try:
         return summary.read(path), False
     except ValueError:
-        found = _mended(path.read_bytes().rstrip(b"\0"), "}")
+        # Without its end `"step": 120` may read `"step": 1`.
+        found = _mended(_whole_lines(path.read_bytes()), "}")
         logger.warning(
             "'%s' was only half written, as after a crash; what could be read is kept, and the "
             "last values are taken from the metrics' own files.", path,
@@ -540,7 +541,6 @@ def _params_of(path: Path) -> dict[str, Any]:
     logger.warning(
         "'%s' was only half written, as after a crash; its last line is taken off.", path
     )
-    content = content.rstrip(b"\0")
     aside = path.with_name(f"{path.name}.torn")
     aside.write_bytes(content)
     files.replace(path, _whole_lines(content))
@@ -555,6 +555,7 @@ def _params_of(path: Path) -> dict[str, Any]:
 
 
 def _whole_lines(content: bytes) -> bytes:
+    content = content.rstrip(b"\0")
     return content[: content.rfind(b"\n") + 1]
 
 

@@ -540,6 +540,24 @@ def test_a_half_written_summary_is_mended_wherever_it_was_cut(caplog):
             assert len(warned(caplog)) == 1
 
 
+def test_a_summary_cut_inside_a_number_does_not_tell_a_smaller_one():
+    with live(report=None) as run:
+        run.log_metric("big", 0.98765)
+        run.log_metric("only", 1234, plot=False)
+        run.step = 119
+        run.next_step()
+    path = Path("dvclive/metrics.json")
+    whole = path.read_bytes()
+    assert list(json.loads(whole)) == ["big", "only", "step"]
+    for cut in range(len(whole) - 2):
+        path.write_bytes(whole[:cut])
+        found = load()
+        assert found.summary["big"] == 0.98765, f"cut at {cut}: {whole[:cut]!r}"
+        assert found.summary.get("only", 1234) == 1234, f"cut at {cut}: {whole[:cut]!r}"
+        # Where the step is lost the rows are left to tell, and they are of step 0.
+        assert found.next_step in {1, 120}, f"cut at {cut}: {whole[:cut]!r}"
+
+
 def test_a_summary_of_nothing_but_zeros_is_mended(caplog):
     folder = a_run()
     (folder / "metrics.json").write_bytes(b"\0" * 64)
