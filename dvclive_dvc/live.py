@@ -636,13 +636,14 @@ class Live:
         """Ends the run with how it ended; a second time only writes out what came since."""
         self._end_monitor()
         with self._lock:
-            first = self._outcome is None
-            self._outcome = self._outcome or outcome
             # The step after the last next_step() never began: say the last one that did.
             if isinstance(self.summary.get("step"), int):
                 self._step = self.summary["step"]
             if self._muted:
+                # Not ended: it is its parent that a forked child must not take the folder from.
                 return
+            first = self._outcome is None
+            self._outcome = self._outcome or outcome
             if self._has_images and (self._cache_images or self._layout.images_pointer.exists()):
                 # A run that goes on with cached images keeps them so: their pointer, as it was,
                 # would stand for its own in the experiment.

@@ -255,12 +255,15 @@ def test_a_forked_child_may_have_a_run_of_its_own(live):
 
 
 @needs_fork
-def test_a_forked_child_may_not_run_in_its_parents_folder(live):
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_forked_child_may_not_run_in_its_parents_folder(live, ends):
     live.log_metric("m", 1)
     live.next_step()
     before = tree()
 
     def child():
+        if ends:
+            live.end()
         with pytest.raises(RunInProgressError, match="forked from"):
             Live(report=None, backend=RecordingBackend())
 
