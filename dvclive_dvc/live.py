@@ -10,7 +10,7 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from . import ending, files
+from . import ending, files, occupied
 from . import report as reports
 from .backend import Artifact, Backend, Entries, Outcome, Plot, Request
 from .errors import (
@@ -155,7 +155,7 @@ class Live:
             self._layout, None if self._muted else mode, opens=settings.opens
         )
         if not self._muted:
-            self._prepare()
+            self._prepare_alone()
             _watched.add(self)
             Live._by_root[self._layout.root] = self
             self._watch = ending.watch(self._finish)
@@ -178,10 +178,23 @@ class Live:
                 )
             former._finish(Outcome())  # noqa: SLF001 - its own class
 
+    def _prepare_alone(self) -> None:
+        try:
+            self._prepare()
+        except BaseException:
+            occupied.let_go(self._layout.root)
+            self._backend.close()
+            raise
+
     def _prepare(self) -> None:
         """Makes the folder, and takes over from the earlier run in it or clears that away."""
         with self._losses.forgiven(self._layout.root):
             self._layout.root.mkdir(parents=True, exist_ok=True)
+            if not occupied.take(self._layout.root):
+                raise RunInProgressError(
+                    f"Another process is logging to '{self.dir}'. Give each run its own folder: "
+                    f"Live(dir='{self.dir}-2')."
+                )
             files.sweep(self._layout.root)
             if not self._resume:
                 remains.clear(self._layout, report=self._reporter.mode)
@@ -656,6 +669,7 @@ class Live:
                 finally:
                     self._backend.close()
                     self._watch.cancel()
+                    occupied.let_go(self._layout.root)
             self._losses.tell()
 
     def _sync_at_last(self) -> None:

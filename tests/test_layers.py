@@ -62,7 +62,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     ),
     frozenset({"repo.git", "repo.objects", "repo.record"}),
     frozenset({"backend"}),
-    frozenset({"layout", "files", "losses", "yamltext"}),
+    frozenset({"layout", "files", "losses", "occupied", "yamltext"}),
     frozenset({"notices"}),
     frozenset({"errors"}),
 )

@@ -1,0 +1,69 @@
+"""Which folders the runs of this process write into, for other processes to see.
+
+A run that is saved has its journal; this is for all, and leaves nothing on disk. The sign is the
+name of an abstract socket (unix(7)): only one process can have it, and the kernel takes it from
+the dead. A lock on the folder itself would not do: `files.locked` holds others off by that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_taken: dict[Path, tuple[str, int]] = {}
+
+
+def take(folder: Path) -> bool:
+    """Makes the folder this process's, and says whether it could.
+
+    Runs of one process do not hold one another off: of those `Live` knows more. Only Linux has
+    such sockets; elsewhere, and where none can be made, everybody may.
+    """
+    if sys.platform != "linux":
+        return True
+    found = folder.stat()
+    # The path, because another folder may get the number of one that was deleted; the numbers,
+    # because another container may have the path.
+    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]  # a name has 107 bytes
+    name = f"\0dvclive_dvc {found.st_dev} {found.st_ino} {digest}"
+    if folder in _taken and _taken[folder][0] == name:
+        return True
+    let_go(folder)
+    import socket
+
+    try:
+        sign = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError:
+        return True
+    with sign:
+        try:
+            sign.bind(name)
+        except OSError as error:
+            return error.errno != errno.EADDRINUSE
+        _taken[folder] = name, sign.detach()
+    return True
+
+
+def let_go(folder: Path) -> None:
+    """Lets other processes have the folder."""
+    _, fd = _taken.pop(folder, ("", -1))
+    if fd >= 0:
+        os.close(fd)
+
+
+def _let_all_go() -> None:
+    # A fork has the parent's descriptors, and would keep its folders when the parent is dead.
+    for folder in list(_taken):
+        with contextlib.suppress(OSError):
+            let_go(folder)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_all_go)
