@@ -196,8 +196,11 @@ _LONGEST_HEADER = 1024
 
 
 def _cells(line: bytes) -> list[str]:
-    rows = csv.reader([line.decode("utf-8", "replace").rstrip("\r\n")], delimiter="\t")
-    return next(rows, [])
+    text = line.decode("utf-8", "replace").rstrip("\r\n")
+    # csv refuses fields of more than 128 KiB.
+    if '"' in text and len(text) < csv.field_size_limit():
+        return next(csv.reader([text], delimiter="\t"), [])
+    return text.split("\t")
 
 
 def _params_are_ours(path: Path) -> bool:
@@ -484,21 +487,23 @@ def _last_row(path: Path) -> tuple[int, str] | None:
     size = path.stat().st_size
     with path.open("rb") as file:
         timed = file.readline().startswith(b"timestamp\t")
-        # One row is far shorter than this; a block is read, never the whole file.
-        file.seek(max(0, size - _BLOCK))
-        tail = file.read()
-    # Zeros are what a file system may leave of a row that never reached the disk.
-    kept = tail.partition(b"\0")[0]
-    kept = kept[: kept.rfind(b"\n") + 1]
+        # Most rows are far shorter than a block; the whole file is not read for its end.
+        tail, kept, block = b"", b"", _BLOCK
+        while kept.count(b"\n") < 2 and len(tail) < size:  # noqa: PLR2004 - around one whole row
+            file.seek(max(0, size - block))
+            tail = file.read()
+            # Zeros are what a file system may leave of a row that never reached the disk.
+            kept = _whole_lines(tail.partition(b"\0")[0])
+            block *= 16
     if len(kept) < len(tail):
         logger.warning(
             "'%s' ended in the middle of a row, as after a crash; that row is taken off.", path
         )
         _cut(path, size - (len(tail) - len(kept)))
     lines = kept.splitlines()
-    if len(lines) < 1 or (size <= _BLOCK and len(lines) < 2):  # noqa: PLR2004 - header and a row
+    if len(lines) < 2:  # noqa: PLR2004 - the header, or the end of an earlier row, and a row
         return None
-    (cells,) = csv.reader([lines[-1].decode("utf-8", "replace")], delimiter="\t")
+    cells = _cells(lines[-1])
     with contextlib.suppress(ValueError, IndexError):
         return int(cells[int(timed)]), cells[int(timed) + 1]
     return None

@@ -525,6 +525,20 @@ def test_a_long_file_is_mended_without_being_read_whole(tmp_path):
     assert found.summary["loss"] == 19_999 / 7
 
 
+@pytest.mark.parametrize("length", [70_000, 3_000_000])
+def test_a_torn_row_longer_than_what_is_read_at_once_is_taken_off(length):
+    with live(report=None) as run:
+        run.log_metric("text", "a" * length)
+        run.log_metric("text", "b" * length)
+    path = Path("dvclive/plots/metrics/text.tsv")
+    path.write_bytes(path.read_bytes()[:-3])
+    Path("dvclive/metrics.json").unlink()
+    assert load().summary["text"] == "a" * length
+    with live(resume=True, report=None) as run:
+        run.log_metric("text", "new")
+    assert path.read_text() == f"step\ttext\n0\t{'a' * length}\n0\tnew\n"
+
+
 def test_a_half_written_summary_is_mended_wherever_it_was_cut(caplog):
     folder = a_run()
     path = folder / "metrics.json"
