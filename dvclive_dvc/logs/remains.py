@@ -466,7 +466,11 @@ def _add_later_rows(told: dict[str, Any], rows: dict[str, tuple[int, str]]) -> N
     """Puts rows into the summary that a kill kept out of metrics.json."""
     last = told.get("step")
     for name, (step, cell) in rows.items():
-        if isinstance(last, int) and step <= last and summary.has(told, name):
+        there = summary.get(told, name)
+        if there is not None and isinstance(last, int) and step <= last:
+            continue
+        # A cell does not say whether it was a number or text, or held the end of a line.
+        if isinstance(there, (bool, int, float, str)) and metrics.to_scalar(name, there)[1] == cell:
             continue
         with contextlib.suppress(ValueError):
             summary.put(told, name, _value_of(cell))
@@ -475,11 +479,16 @@ def _add_later_rows(told: dict[str, Any], rows: dict[str, tuple[int, str]]) -> N
 def _value_of(cell: str) -> Any:
     if cell in {"True", "False"}:
         return cell == "True"
+    # Text that only looks like a number, such as 007 or 1e5, is none that a number was written as.
     for read in (int, float):
         with contextlib.suppress(ValueError):
             value = read(cell)
-            return summary.plain(value) if "_" not in cell else cell
+            if repr(value) == cell or _LONG_DOUBLE.fullmatch(cell):
+                return summary.plain(value)
     return cell
+
+
+_LONG_DOUBLE = re.compile(r"-?\d{1,20}\.\d{17,}(e[+-]\d+)?")  # more digits than a float has
 
 
 def _last_row(path: Path) -> tuple[int, str] | None:

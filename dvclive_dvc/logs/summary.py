@@ -52,14 +52,14 @@ def _deepest(summary: dict[str, Any], name: str, parts: list[str]) -> tuple[dict
     return node, len(parts) - 1
 
 
-def has(summary: dict[str, Any], name: str) -> bool:
-    """Whether the summary has a value under this name."""
+def get(summary: dict[str, Any], name: str) -> Any:
+    """The value under this name; None where there is none."""
     node: Any = summary
     for part in name.split("/"):
         if not isinstance(node, dict) or part not in node:
-            return False
+            return None
         node = node[part]
-    return True
+    return node
 
 
 def _clash(name: str, other: str) -> InvalidNameError:

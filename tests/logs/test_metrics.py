@@ -321,9 +321,9 @@ def test_the_parts_of_a_name_nest():
     summary.put(table, "val/val_1/m2", 2)
     summary.put(table, "loss", 3)
     assert table == {"val": {"val_1": {"m1": 1, "m2": 2}}, "loss": 3}
-    assert summary.has(table, "val/val_1/m1")
-    assert not summary.has(table, "val/val_1/m3")
-    assert not summary.has(table, "loss/x")
+    assert summary.get(table, "val/val_1/m1") == 1
+    assert summary.get(table, "val/val_1/m3") is None
+    assert summary.get(table, "loss/x") is None
 
 
 @pytest.mark.parametrize(

@@ -474,11 +474,22 @@ def test_values_logged_after_metrics_json_was_written_last_are_not_lost():
 @pytest.mark.parametrize(
     ("cell", "value"),
     [("1", 1), ("-0.5", -0.5), ("1e-05", 1e-5), ("nan", "nan"), ("inf", "inf"), ("True", True),
-     ("word", "word"), ("1_000", "1_000"), ('"""quoted"', '"quoted'), ("", "")],
+     ("word", "word"), ("1_000", "1_000"), ("007", "007"), ("1e5", "1e5"), ("1.50", "1.50"),
+     ("0.33333333333333333334", 1 / 3), ("1e+16", 1e16), ("-7", -7),
+     ('"""quoted"', '"quoted'), ("", "")],
 )  # fmt: skip
 def test_a_cell_is_read_back_as_what_was_logged(tmp_path, cell, value):
     (tmp_path / "dvclive/plots/metrics").mkdir(parents=True)
     (tmp_path / "dvclive/plots/metrics/m.tsv").write_text(f"step\tm\n0\t{cell}\n")
+    found = load().summary["m"]
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize("value", ["12", "0.5", "True", True, "a\tb", 3, 0.25, "nan"])
+def test_a_value_that_metrics_json_has_keeps_its_type(value):
+    with live(report=None) as run:
+        run.log_metric("m", value)
     found = load().summary["m"]
     assert found == value
     assert type(found) is type(value)
