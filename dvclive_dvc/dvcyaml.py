@@ -635,6 +635,10 @@ def _read(file: Path) -> str | None:
         data = file.read_bytes()
     except FileNotFoundError:
         return None
+    return _decoded(data, file)
+
+
+def _decoded(data: bytes, file: Path) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -668,12 +672,17 @@ class Writer:
             return
         try:
             text = _read(file)
+            document, _ = _document(text, file)
         except OSError as error:
             raise RepositoryError(
                 f"'{_for_people(file)}' cannot be read: {error.strerror or error}. Mend that, or "
                 "pass another file: Live(dvcyaml='path/to/dvc.yaml')."
             ) from error
-        document, _ = _document(text, file)
+        except DvcyamlSyntaxError:
+            # `mend` sees to what a crash left of the run's own.
+            if Owned.by(self._layout).whole(file) and _whole_part(file) is not None:
+                return
+            raise
         # What cannot be merged at the end is better known now.
         merge(text, _one_of_each(self._layout), file=file, owned=Owned.by(self._layout))
         foreign = [str(name) for name in document if name not in SECTIONS]
@@ -743,6 +752,50 @@ def _one_of_each(layout: Layout) -> Entries:
         plots=(Plot(layout.metrics_dir, {"x": "step"}),),
         artifacts={"artifact": Artifact(layout.artifacts_dir)},
     )
+
+
+def mend(layout: Layout, *, unread: bool) -> None:
+    """Takes off what a crash left of the last line of the run's own dvc.yaml, with a warning.
+
+    Such a line may read well and yet say something else, so it goes although the file can be read;
+    with `unread` only where it cannot.
+    """
+    file = layout.dvcyaml
+    whole = _whole_part(file) if Owned.by(layout).whole(file) else None
+    if whole is None or (unread and _is_readable(file.read_bytes(), file)):
+        return
+    logger.warning(
+        "'%s' was only half written, as after a crash; its end is taken off.", _for_people(file)
+    )
+    files.replace(file, whole)
+
+
+def _whole_part(file: Path) -> bytes | None:
+    """The whole lines of a half-written file; None where it is not one, or is wrong before that."""
+    try:
+        data = file.read_bytes()
+    except OSError:
+        return None
+    if not data or data.endswith(b"\n"):
+        return None
+    lines = data.rstrip(b"\0").split(b"\n")[:-1]
+    # A text that goes on over several lines is cut before its first.
+    for count in range(len(lines), max(0, len(lines) - _LONGEST_ENTRY) - 1, -1):
+        kept = b"".join(line + b"\n" for line in lines[:count])
+        if _is_readable(kept, file):
+            return kept
+    return None
+
+
+_LONGEST_ENTRY = 5  # lines
+
+
+def _is_readable(data: bytes, file: Path) -> bool:
+    try:
+        _document(_decoded(data, file), file)
+    except DvcyamlSyntaxError:
+        return False
+    return True
 
 
 def clear(layout: Layout) -> None:

@@ -257,7 +257,9 @@ def clear(layout: Layout, report: str | None = None) -> None:
         _copy_strange_dvcyaml(layout)
         return
     _uncache_images(layout)
-    for path in (*doomed, *_plot_files(layout), *_report_pictures(layout)):
+    own = dataclasses.replace(layout, dvcyaml=layout.root / DVCYAML_NAME)
+    dvcyaml.mend(own, unread=True)
+    for path in (*doomed, *_plot_files(own), *_report_pictures(layout)):
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
     for folder in _folders(layout):
@@ -267,7 +269,7 @@ def clear(layout: Layout, report: str | None = None) -> None:
         layout.plots_dir.rmdir()
     with contextlib.suppress(OSError):
         layout.report_pictures_dir.rmdir()
-    dvcyaml.clear(dataclasses.replace(layout, dvcyaml=layout.root / DVCYAML_NAME))
+    dvcyaml.clear(own)
 
 
 def _uncache_images(layout: Layout) -> None:
@@ -384,10 +386,9 @@ def _plot_files(layout: Layout) -> Iterator[Path]:
 
 
 def _listed_plots(layout: Layout) -> set[Path] | None:
-    """The plots that the earlier run's `{dir}/dvc.yaml` lists; None where it had none."""
-    own = dataclasses.replace(layout, dvcyaml=layout.root / DVCYAML_NAME)
+    """The plots that the earlier run's dvc.yaml lists; None where it had none."""
     with contextlib.suppress(OSError, RepositoryError):
-        entries = dvcyaml.read_entries(own)
+        entries = dvcyaml.read_entries(layout)
         if entries != Entries():
             return {plot.path for plot in entries.plots}
     return None
@@ -430,6 +431,7 @@ def load(layout: Layout) -> Remains:
             rows[_name_of(path, layout.metrics_dir)] = row
     told, torn = _summary_of(layout)
     _add_later_rows(told, rows)
+    dvcyaml.mend(layout, unread=False)
     entries = dvcyaml.read_entries(layout)
     own = {layout.metrics_dir, layout.images_dir}
     for path in [p for f in (layout.custom_dir, layout.sklearn_dir) for p in _below(f, _JSON)]:
@@ -438,7 +440,7 @@ def load(layout: Layout) -> Remains:
         summary=told,
         next_step=_next_step(told, rows, torn=torn),
         params=_params_of(layout.params_file),
-        plots=tuple(p for p in entries.plots if p.path not in own and p.path.exists()),
+        plots=tuple(p for p in entries.plots if p.path not in own and p.path.is_file()),
         artifacts=entries.artifacts,
         has_images=any(True for _ in _below(layout.images_dir, _IMAGES)),
         has_metrics=bool(rows),

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dvclive_dvc import Live
-from dvclive_dvc.errors import InvalidDirError
+from dvclive_dvc.dvcyaml import Writer
+from dvclive_dvc.errors import DvcyamlSyntaxError, InvalidDirError
 from dvclive_dvc.layout import Layout
 from dvclive_dvc.logs import params, remains
 from dvclive_dvc.null import NullBackend
@@ -644,3 +645,61 @@ def test_no_content_of_a_file_keeps_a_run_from_going_on(tmp_path_factory, conten
     document = json.loads((folder / "metrics.json").read_bytes())
     assert document["after"] == 1
     assert isinstance(params.read(folder / "params.yaml"), dict)
+
+
+def test_a_half_written_dvcyaml_goes_on_with_its_whole_lines_wherever_it_was_cut(caplog):
+    with live(report=None) as run:
+        run.log_param("lr", 1)
+        for name in ("p", "q"):
+            run.log_plot(name, [{"x": 1, "y": 2}], "x", "y", template="scatter", title="Tï: 'a'")
+        run.log_metric("loss", 1)
+    path = Path("dvclive/dvc.yaml")
+    whole = path.read_bytes()
+    for cut in range(len(whole)):
+        path.write_bytes(whole[:cut])
+        Writer(Layout.at("dvclive"), resume=True).check()
+        load()
+        kept = path.read_bytes()
+        lines = whole[: whole.rfind(b"\n", 0, cut) + 1]
+        found = {plot.path.name: dict(plot.config) for plot in load().plots}
+        if cut and whole[cut - 1 : cut] != b"\n":
+            assert kept == lines, f"cut at {cut}: {whole[:cut]!r}"
+            assert any("dvc.yaml" in one for one in warned(caplog)), "mended in silence"
+        wanted = {
+            name: config
+            for entry in (yaml.safe_load(lines) or {}).get("plots") or ()
+            for name, config in (entry.items() if isinstance(entry, dict) else ((entry, {}),))
+            if name.endswith(".json")
+        }
+        assert found == {Path(name).name: config or {} for name, config in wanted.items()}
+        caplog.clear()
+
+
+def test_a_half_written_dvcyaml_does_not_stop_a_new_run():
+    folder = a_run()
+    path = folder / "dvc.yaml"
+    path.write_bytes(path.read_bytes()[:-9] + b"\n    'y")
+    with live() as run:
+        run.log_metric("new", 1)
+    assert yaml.safe_load(path.read_text()) == {
+        "metrics": ["metrics.json"],
+        "plots": [{"plots/metrics": {"x": "step"}}],
+    }
+
+
+def test_a_users_dvcyaml_that_only_lacks_its_last_newline_is_whole_to_a_new_run():
+    folder = a_run()
+    path = folder / "dvc.yaml"
+    path.write_text(path.read_text() + "stages:\n  a:\n    cmd: echo")
+    live().end()
+    assert yaml.safe_load(path.read_text())["stages"] == {"a": {"cmd": "echo"}}
+
+
+@pytest.mark.parametrize("text", ["a: [1\n", "a: [\n" + "b: 1\n" * 9 + "c"])
+def test_a_dvcyaml_that_is_wrong_elsewhere_is_refused_and_left(text):
+    folder = a_run()
+    (folder / "dvc.yaml").write_text(text)
+    for resume in (False, True):
+        with pytest.raises(DvcyamlSyntaxError):
+            live(resume=resume)
+    assert (folder / "dvc.yaml").read_text() == text
