@@ -115,7 +115,8 @@ def quoted(cell: str) -> str:
 
 def _by_item(name: str, value: Any) -> tuple[Any, str]:
     if type(value).__name__ == "Decimal":
-        return to_scalar(name, float(value))
+        # A signalling NaN is one that float() refuses.
+        return to_scalar(name, math.nan if value.is_nan() else float(value))
     plain = _item(name, value)
     if not isinstance(plain, (bool, int, float, str)):
         raise InvalidDataTypeError(name, type(value), _ALLOWED)

@@ -81,17 +81,24 @@ def plain(value: Any) -> Any:
 def write(path: Path, summary: dict[str, Any]) -> None:
     """Replaces metrics.json; values the user put in by hand are made plain on the way.
 
-    Raises InvalidDataTypeError where those values contain themselves, and InvalidNameError where
-    DVC would show two of them under one name, at which it fails; the file stays as it was.
+    Raises InvalidDataTypeError where those values contain themselves, or an integer of more digits
+    than Python reads back, and InvalidNameError where DVC would show two of them under one name,
+    at which it fails; the file stays as it was.
     """
     try:
         data = files.dump_json(summary)
+        if not data.isascii():
+            data.decode()  # a lone surrogate is no Unicode
     except (TypeError, ValueError, RecursionError):
         try:
             data = files.dump_json(_cleaned(summary))
         except RecursionError as error:
             raise InvalidDataTypeError(
                 "summary", type(summary), "values that do not contain themselves"
+            ) from error
+        except ValueError as error:
+            raise InvalidDataTypeError(
+                "summary", int, "integers of 4,300 digits at most"
             ) from error
     if _has_dots(summary):
         names.check_shown(summary, "metrics")
@@ -110,10 +117,12 @@ def _has_dots(table: dict[Any, Any]) -> bool:
 
 def _cleaned(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(key): _cleaned(item) for key, item in value.items()}
+        return {_cleaned(str(key)): _cleaned(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_cleaned(item) for item in value]
-    if isinstance(value, (str, int, float)) or value is None:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, (int, float)) or value is None:
         return plain(value)
     # Scalars of NumPy, torch and jax are their `item()`; an array of several has none.
     for name in ("item", "tolist"):

@@ -65,6 +65,7 @@ class Eager:
         (np.array([7]), 7, "7"),
         (decimal.Decimal("0.25"), 0.25, "0.25"),
         (decimal.Decimal("NaN"), "nan", "nan"),
+        (decimal.Decimal("sNaN"), "nan", "nan"),
         (Tensor(0.5), 0.5, "0.5"),
         (Tensor(3), 3, "3"),
         (Tensor(math.inf), "inf", "inf"),
@@ -370,14 +371,27 @@ def test_a_summary_that_contains_itself_is_refused_and_the_file_stays(tmp_path):
     assert summary.read(path) == {"a": 1}
 
 
-@pytest.mark.parametrize("clash", [{"a.b": 1, "a": {"b": 2}}, {"x": {"a.b": 1, "a": {"b": 2}}}])
-def test_a_summary_that_dvc_would_fail_to_show_is_refused_and_the_file_stays(tmp_path, clash):
+def test_a_number_of_too_many_digits_in_the_summary_is_a_callers_mistake(tmp_path):
     path = tmp_path / "metrics.json"
-    summary.write(path, {"a.b": 1, "a": {"c": 2}})
-    before = path.read_bytes()
+    summary.write(path, {"a": 1})
+    with pytest.raises(InvalidDataTypeError, match="4,300 digits"):
+        summary.write(path, {"a": 10**5000})
+    assert summary.read(path) == {"a": 1}, "the file is not as it was"
+
+
+def test_text_in_the_summary_that_is_no_unicode_is_written_as_unicode(tmp_path):
+    path = tmp_path / "metrics.json"
+    summary.write(path, {"a": "\ud800", "\udfff": ["ü\udfff"]})
+    found = json.loads(path.read_bytes().decode("utf-8"))
+    assert found == {"a": "\\ud800", "\\udfff": ["ü\\udfff"]}
+
+
+@pytest.mark.parametrize("clash", [{"a.b": 1, "a": {"b": 2}}, {"x": {"a.b": 1, "a": {"b": 2}}}])
+def test_a_summary_that_dvc_would_fail_to_show_is_refused_once_it_is_written(tmp_path, clash):
+    path = tmp_path / "metrics.json"
     with pytest.raises(InvalidNameError, match=r"shown as '(x\.)?a\.b'"):
         summary.write(path, clash)
-    assert path.read_bytes() == before
+    assert summary.read(path) == clash
 
 
 def test_no_file_is_an_empty_summary(tmp_path):
