@@ -191,7 +191,7 @@ def _unwrapped(name: str, value: Any) -> Any:  # noqa: PLR0911 - one line a kind
     if isinstance(value, dt.timedelta) or _is(value, "uuid", "UUID"):
         return str(value)
     if _is(value, "decimal", "Decimal"):
-        return float(value)
+        return math.nan if value.is_nan() else float(value)  # float() refuses a signalling one
     # NumPy, torch and jax, scalars and arrays alike, without importing any of them.
     tolist = getattr(value, "tolist", None)
     if callable(tolist) and not isinstance(value, (type, memoryview)):
@@ -206,8 +206,8 @@ def _unwrapped(name: str, value: Any) -> Any:  # noqa: PLR0911 - one line a kind
 
 
 def write(path: Path, params: Mapping[str, Any]) -> None:
-    """Replaces params.yaml; `params` are plain already."""
-    files.replace(path, dumped(params))
+    """Replaces params.yaml unless it says just that; `params` are plain already."""
+    files.replace_if_changed(path, dumped(params))
 
 
 def dumped(params: Mapping[str, Any]) -> bytes:

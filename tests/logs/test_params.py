@@ -265,6 +265,25 @@ def test_whatever_is_taken_is_read_back_exactly(table):
     assert same(yaml.safe_load(shown) or {}, plain), shown
 
 
+def test_the_file_is_written_only_where_a_parameter_changed(tmp_path):
+    path = tmp_path / "params.yaml"
+    table = {"lr": 0.1, "on": 1, "nan": math.nan}
+    params.write(path, table)
+    before = path.stat().st_ino, path.stat().st_mtime_ns
+    params.write(path, dict(table))
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == before, "the file was replaced by the same"
+    params.write(path, {**table, "on": True})
+    assert load_yaml(str(path))["on"] is True, "1 and True are two values"
+    path.unlink()
+    params.write(path, table)
+    assert path.exists(), "a file that is gone was not written again"
+
+
+@pytest.mark.parametrize("text", ["NaN", "sNaN", "-sNaN"])
+def test_a_decimal_that_is_no_number_is_nan(text):
+    assert math.isnan(params.converted("p", decimal.Decimal(text)))
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e-5, 1e20, 5e-324, -0.0])
 def test_floats_are_floats_to_every_reader(value):
     shown = params.dumped({"v": value}).decode()
