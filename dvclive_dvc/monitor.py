@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from .errors import InvalidDataTypeError, InvalidNameError, InvalidValueError
+from .logs import metrics, summary
 from .notices import logger
 
 _GB = 2**30
@@ -150,7 +151,9 @@ def _checked_samples(num_samples: Any) -> int:
 
 
 def _checked_directories(directories: Mapping[str, Any]) -> dict[str, str]:
-    checked = {}
+    checked: dict[str, str] = {}
+    taken = metrics.Names()
+    together: dict[str, Any] = {}
     if not isinstance(directories, Mapping):
         raise InvalidDataTypeError(
             "directories_to_monitor", type(directories), "a dict of names and folders"
@@ -160,14 +163,24 @@ def _checked_directories(directories: Mapping[str, Any]) -> dict[str, str]:
             raise InvalidDataTypeError(
                 "directories_to_monitor", type(directories), "a dict of names and folders"
             )
-        # The key ends a metric's name, and so a path.
-        if not name or name != os.path.normpath(name) or name.startswith((".", "/")):
+        # DVCLive takes a mount point, such as "/data", for a name.
+        key = name.lstrip("/")
+        try:
+            metric = taken.checked(f"{_DISK}/{key}")
+            summary.put(together, metric, 0)
+        except InvalidNameError as error:
             raise InvalidNameError(
-                f"A key of `directories_to_monitor` must be a plain name such as 'data', "
-                f"not {name!r}."
-            )
-        checked[name] = os.fspath(folder)
+                f"A key of `directories_to_monitor` ends a metric's name, which {name!r} cannot: "
+                f"{error}"
+            ) from error
+        if key in checked:
+            raise InvalidNameError(f"Two keys of `directories_to_monitor` are both {key!r}.")
+        taken.add(metric)
+        checked[key] = os.fspath(folder)
     return checked
+
+
+_DISK = "system/disk/usage (GB)"
 
 
 # -- probes --------------------------------------------------------------------------------
@@ -214,7 +227,7 @@ def _disks(directories: dict[str, str]) -> _Probe:
                     )
                 continue
             found[f"system/disk/usage (%)/{name}"] = disk.percent
-            found[f"system/disk/usage (GB)/{name}"] = disk.used / _GB
+            found[f"{_DISK}/{name}"] = disk.used / _GB
             found[f"system/disk/total (GB)/{name}"] = disk.total / _GB
         return found
 

@@ -152,6 +152,12 @@ def test_a_folder_that_is_not_there_is_said_once_and_the_others_are_watched(capl
     assert len(said) == 1
 
 
+def test_a_mount_point_or_a_hidden_folder_names_its_disk():
+    log = watched(directories={"/data": "/", ".cache": "/"})
+    assert "system/disk/usage (%)/data" in log.values
+    assert "system/disk/usage (%)/.cache" in log.values
+
+
 def test_a_probe_that_fails_costs_only_its_own_values(monkeypatch, caplog):
     def broken(**_):
         raise psutil.AccessDenied
@@ -241,7 +247,12 @@ def test_the_bounds_themselves_are_fine(caplog, samples):
         ({"directories_to_monitor": ["/"]}, InvalidDataTypeError),
         ({"directories_to_monitor": {"": "/"}}, InvalidNameError),
         ({"directories_to_monitor": {"../x": "/"}}, InvalidNameError),
-        ({"directories_to_monitor": {"/abs": "/"}}, ValueError),
+        ({"directories_to_monitor": {"/": "/"}}, InvalidNameError),
+        ({"directories_to_monitor": {"a\tb": "/"}}, InvalidNameError),
+        ({"directories_to_monitor": {"x" * 300: "/"}}, InvalidNameError),
+        ({"directories_to_monitor": {"a": "/", "a/b": "/"}}, InvalidNameError),
+        ({"directories_to_monitor": {"a/b": "/", "a.b": "/"}}, InvalidNameError),
+        ({"directories_to_monitor": {"/a": "/", "a": "/"}}, InvalidNameError),
         ({"directories_to_monitor": {"a//b": "/"}}, ValueError),
     ],
 )  # fmt: skip

@@ -271,7 +271,9 @@ def test_the_file_is_written_only_where_a_parameter_changed(tmp_path):
     params.write(path, table)
     before = path.stat().st_ino, path.stat().st_mtime_ns
     params.write(path, dict(table))
-    assert (path.stat().st_ino, path.stat().st_mtime_ns) == before, "the file was replaced by the same"
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == before, (
+        "the file was replaced by the same"
+    )
     params.write(path, {**table, "on": True})
     assert load_yaml(str(path))["on"] is True, "1 and True are two values"
     path.unlink()
