@@ -62,7 +62,8 @@ class Live:
     Args:
         dir: the run's folder; made when missing. What an earlier run wrote there is replaced.
         resume: goes on after the last step of the run that is in `dir`
-            (`DVCLIVE_RESUME` does the same).
+            (`DVCLIVE_RESUME` does the same). A step that a kill cut off is done again; the rows
+            it had logged stay.
         report: "html", "md", "notebook", None for none, or "auto": the notebook's own
             display inside a notebook, HTML everywhere else.
         save_dvc_exp: saves the run as a DVC experiment when it ends.
