@@ -362,6 +362,8 @@ class Live:
             self._params = parameters.merged(self._params, fresh)
             if not self._muted:
                 with self._losses.forgiven(self._layout.params_file):
+                    if not known:
+                        remains.make_way(self._layout.params_file, self._params)
                     parameters.write(self._layout.params_file, self._params)
                 self._describe_what_is_new(known=known)
 

@@ -744,7 +744,7 @@ for i in range(400):
 for i in range(400, 1000):
     live.log_metric("a", i)
     live.log_metric("bee", i / 3)
-    live.log_params({"p": "y" * 100_000})
+    live.log_params({"p": "y" * (100_000 + i)})
     live.log_image("i.png", numpy.random.default_rng(0).random((300, 300)))
     live.next_step()
 #free

@@ -238,12 +238,15 @@ def clear(layout: Layout, report: str | None = None) -> None:
 
     Nothing is removed where nothing proves that a run was there. Files that are in the new run's
     way, `report` being the mode of its report, and that no run is known to have written are set
-    aside as `NAME.orig`. Copied artifacts stay: they are replaced when logged again.
+    aside as `NAME.orig`; params.yaml not before the run logs parameters, see `make_way`. Copied
+    artifacts stay: they are replaced when logged again.
     """
     was_a_run = _was_a_run(layout)
     doomed: list[Path] = []
     strangers: list[Path] = []
-    (doomed if was_a_run else strangers).extend((layout.metrics_file, layout.params_file))
+    (doomed if was_a_run else strangers).append(layout.metrics_file)
+    if was_a_run:
+        doomed.append(layout.params_file)
     for mode in _DRAWN_BY_DVCLIVE:
         path = layout.report_file(mode)
         if _is_a_report(path, mode):
@@ -292,6 +295,17 @@ def _uncache_images(layout: Layout) -> None:
             files.replace_if_changed(rules, kept)
         else:
             rules.unlink()
+
+
+def make_way(path: Path, fresh: dict[str, Any]) -> None:
+    """Sets a params.yaml aside that the run's first parameters would be written over.
+
+    Unless it says the same: a pipeline's stage may log what it read from there.
+    """
+    with contextlib.suppress(ValueError):
+        if params.read(path) == fresh:
+            return
+    _set_aside(path)
 
 
 def _set_aside(path: Path) -> None:

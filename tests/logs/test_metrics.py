@@ -387,11 +387,13 @@ def test_text_in_the_summary_that_is_no_unicode_is_written_as_unicode(tmp_path):
 
 
 @pytest.mark.parametrize("clash", [{"a.b": 1, "a": {"b": 2}}, {"x": {"a.b": 1, "a": {"b": 2}}}])
-def test_a_summary_that_dvc_would_fail_to_show_is_refused_once_it_is_written(tmp_path, clash):
+def test_a_summary_that_dvc_would_fail_to_show_is_refused_and_the_file_stays(tmp_path, clash):
     path = tmp_path / "metrics.json"
+    summary.write(path, {"a.b": 1, "a": {"c": 2}})
+    before = path.read_bytes()
     with pytest.raises(InvalidNameError, match=r"shown as '(x\.)?a\.b'"):
         summary.write(path, clash)
-    assert summary.read(path) == clash
+    assert path.read_bytes() == before
 
 
 def test_no_file_is_an_empty_summary(tmp_path):

@@ -329,14 +329,23 @@ def test_a_users_files_in_the_runs_way_are_set_aside(caplog):
 def test_what_is_set_aside_never_takes_the_place_of_another():
     Path("out").mkdir()
     for count in (1, 2, 2, 3):
-        Path("out/params.yaml").write_text(f"lr: {count}\n")
+        Path("out/metrics.json").write_bytes(b'{\n    "a": %d\n}\n' % count)
         live("out", dvcyaml=False, report=None).end()
-    found = {path.name: path.read_text() for path in Path("out").glob("params.yaml*")}
-    assert found == {
-        "params.yaml.orig": "lr: 1\n",
-        "params.yaml.orig2": "lr: 2\n",
-        "params.yaml.orig3": "lr: 3\n",
-    }
+    found = {path.name: json.loads(path.read_text())["a"] for path in Path("out").glob("*.orig*")}
+    assert found == {"metrics.json.orig": 1, "metrics.json.orig2": 2, "metrics.json.orig3": 3}
+
+
+def test_parameters_of_the_users_stay_where_the_run_logs_none_or_the_same(caplog):
+    Path("out").mkdir()
+    text = "lr: 0.1\nlayers:\n- 1\n"
+    Path("out/params.yaml").write_text(text)
+    live("out", dvcyaml=False, report=None).end()
+    assert Path("out/params.yaml").read_text() == text
+    with live("out", dvcyaml=False, report=None) as run:
+        run.log_params(params.read(Path(run.params_file)))
+    assert params.read(Path("out/params.yaml")) == {"lr": 0.1, "layers": [1]}
+    assert not warned(caplog)
+    assert not Path("out/params.yaml.orig").exists()
 
 
 @pytest.mark.parametrize("empty", ["", "\n", "{}\n"])
@@ -344,10 +353,10 @@ def test_an_empty_file_needs_no_copy(empty, caplog):
     Path("out").mkdir()
     for name in ("metrics.json", "params.yaml"):
         Path("out", name).write_text(empty)
-    run = live("out", dvcyaml=False, report=None)
-    assert tree(Path("out")) == {}
+    with live("out", dvcyaml=False, report=None) as run:
+        run.log_param("lr", 1)
+    assert set(tree(Path("out"))) == {"metrics.json", "params.yaml"}
     assert not warned(caplog)
-    run.end()
 
 
 def test_a_run_that_was_killed_before_its_first_metric_does_not_block_the_next_one():
