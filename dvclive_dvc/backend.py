@@ -211,5 +211,9 @@ class Backend(Protocol):
         None where none is due (no repository, a pipeline, not asked for) or possible (warned).
         """
 
-    def close(self) -> None:
-        """Lets go of everything held. May be called again; never raises."""
+    def close(self, outcome: Outcome | None = None) -> None:
+        """Lets go of everything held. May be called again; never raises.
+
+        `outcome` is how the run ended, for a backend that can save it later, where `save` was
+        not reached or did not return.
+        """

@@ -127,6 +127,7 @@ class Live:
         self._image_names: set[str] = set()
         self._described: Entries | None = None
         self._outcome: Outcome | None = None
+        self._ended = False
         self._saved: str | None = None
         self._inside_with = False
         self._left_by = Outcome()
@@ -166,7 +167,7 @@ class Live:
     def _end_former(self) -> None:
         """Ends the unfinished run of this thread in the same folder: notebooks run cells again."""
         former = Live._by_root.get(self._layout.root)
-        if former is not None and not self._muted and former._outcome is None:  # noqa: SLF001 - its own class
+        if former is not None and not self._muted and not former._ended:  # noqa: SLF001 - its own class
             if former._muted:  # noqa: SLF001 - its own class
                 raise RunInProgressError(
                     f"The process this one (pid {os.getpid()}) was forked from is logging to "
@@ -177,7 +178,7 @@ class Live:
                     f"Another thread of this process (pid {os.getpid()}) is logging to "
                     f"'{self.dir}'. Give each run its own folder: Live(dir='{self.dir}-2')."
                 )
-            former._finish(Outcome())  # noqa: SLF001 - its own class
+            former._finish(former._left_by)  # noqa: SLF001 - its own class
 
     def _prepare_alone(self) -> None:
         try:
@@ -650,30 +651,37 @@ class Live:
 
     def _finish(self, outcome: Outcome) -> None:
         """Ends the run with how it ended; a second time only writes out what came since."""
-        self._end_monitor()
-        with self._lock:
-            # The step after the last next_step() never began: say the last one that did.
-            if isinstance(self.summary.get("step"), int):
-                self._step = self.summary["step"]
-            if self._muted:
-                # Not ended: it is its parent that a forked child must not take the folder from.
-                return
-            first = self._outcome is None
+        # Noted before anything can cut in: what is not saved is kept with how it ended.
+        if not self._muted:
             self._outcome = self._outcome or outcome
-            if self._has_images and (self._cache_images or self._layout.images_pointer.exists()):
-                # A run that goes on with cached images keeps them so: their pointer, as it was,
-                # would stand for its own in the experiment.
-                self._cache_logged_images()
-            self._sync_at_last()
-            self._metrics.close()
-            if first:
-                try:
-                    self._saved = self._backend.save(self._outcome)
-                finally:
-                    self._backend.close()
-                    self._watch.cancel()
-                    occupied.let_go(self._layout.root)
-            self._losses.tell()
+        try:
+            self._end_monitor()
+            with self._lock:
+                # The step after the last next_step() never began: say the last one that did.
+                if isinstance(self.summary.get("step"), int):
+                    self._step = self.summary["step"]
+                if self._muted:
+                    # Not ended: it is its parent that a forked child must not take the folder from.
+                    return
+                if self._has_images and (
+                    self._cache_images or self._layout.images_pointer.exists()
+                ):
+                    # A run that goes on with cached images keeps them so: their pointer, as it
+                    # was, would stand for its own in the experiment.
+                    self._cache_logged_images()
+                self._sync_at_last()
+                self._metrics.close()
+                if not self._ended:
+                    self._saved = self._backend.save(self._outcome or outcome)
+                    self._ended = True
+                self._losses.tell()
+        finally:
+            # Also where a second Ctrl-C cut in: what is not saved is noted for a later run.
+            if not self._muted:
+                self._backend.close(self._outcome)
+                self._watch.cancel()
+                occupied.let_go(self._layout.root)
+                self._ended = True
 
     def _sync_at_last(self) -> None:
         # What a user put into `summary` by hand may be refused; the run is saved all the same, and

@@ -61,5 +61,5 @@ class NullBackend:
         """Nothing to save into."""
         return None
 
-    def close(self) -> None:
+    def close(self, outcome: Outcome | None = None) -> None:
         """Nothing is held."""

@@ -78,5 +78,5 @@ class RecordingBackend:
         self.experiments[commit] = outcome
         return commit
 
-    def close(self) -> None:
+    def close(self, outcome: Outcome | None = None) -> None:
         self.closed = True

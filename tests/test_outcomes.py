@@ -134,6 +134,48 @@ time.sleep(30)
     assert trailers(repo) == {"Status": "interrupted", "Signal": "SIGINT"}
 
 
+@pytest.mark.parametrize("during", ["_end_monitor", "sync", "make_report", "_metrics.close"])
+@pytest.mark.parametrize("again", [True, False])
+def test_a_second_ctrl_c_before_saving_leaves_the_run_to_be_saved_later(repos, during, again):
+    repo = repos.make("git_and_dvc")
+    source = f"""
+import signal
+from operator import attrgetter
+from dvclive_dvc import Live
+def cell(name, steps, ctrl_c=False):
+    with Live(exp_name=name) as live:
+        for step in range(steps):
+            live.log_metric("loss", step)
+            live.next_step()
+        if ctrl_c:
+            *path, method = "{during}".split(".")
+            owner = attrgetter(*path)(live) if path else live
+            work = getattr(owner, method)
+            def interrupted(*args):
+                setattr(owner, method, work)
+                signal.raise_signal(signal.SIGINT)
+                return work(*args)
+            setattr(owner, method, interrupted)
+            raise KeyboardInterrupt
+try:
+    cell("first", 5, ctrl_c=True)
+except KeyboardInterrupt:
+    print("interrupted")
+if {again}:
+    cell("second", 2)
+"""
+    done = python(source)
+    assert done.stdout == "interrupted\n", done.stderr
+    assert set(repo.experiments()) == ({"first", "second"} if again else set())
+    python("import sys; from dvclive_dvc.cli import main; sys.exit(main(['recover']))")
+    commit = repo.experiments()["first"]
+    rows = repo.git("show", f"{commit}:dvclive/plots/metrics/loss.tsv").splitlines()
+    assert len(rows) == 6, "the next run in the folder took its rows"
+    message = repo.git("show", "-s", "--format=%B", commit)
+    assert "Dvclive-Status: interrupted\n" in message
+    assert "Dvclive-Signal: SIGINT" in message, "it is no longer known how it ended"
+
+
 @pytest.mark.parametrize("fork", ["os.fork()", "multiprocessing.get_context('fork').Process"])
 def test_a_forked_child_neither_ends_nor_saves_its_parents_run(repos, fork):
     repo = repos.make("git_and_dvc")

@@ -268,8 +268,8 @@ class DvcBackend:
         self._unsaved = None
         return commit
 
-    def close(self) -> None:
-        """Removes the signal files and closes DVC's databases."""
+    def close(self, outcome: Outcome | None = None) -> None:
+        """Removes the signal files, closes DVC's databases, and notes a run that is not saved."""
         self._watchers.close()
         if self._cache is not None:
             self._cache.close()
@@ -278,7 +278,7 @@ class DvcBackend:
             # Never saved, or cut short at it: the next run here, or `recover`, saves it. Where
             # the project itself is gone there is nothing to save into.
             if (self._record.dvc_root / ".dvc").is_dir():
-                journal.keep(self._record, self._unsaved)
+                journal.keep(self._record, outcome or self._unsaved)
             else:
                 journal.remove(self._record)
             self._unsaved = None
