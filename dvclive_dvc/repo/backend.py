@@ -252,6 +252,7 @@ class DvcBackend:
 
     def step(self, step: int) -> None:
         """Writes the signal file that the VS Code extension watches."""
+        journal.retry()  # where the disk was full when the run began
         self._watchers.step(step)
 
     def save(self, outcome: Outcome) -> str | None:

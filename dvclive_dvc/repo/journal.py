@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import socket
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _VERSION = 1
 # random(4): made anew each time the machine starts; containers on one machine share it.
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+# Bytes at the end of the file for how the run ended: a full disk has no room for a new file then.
+_ROOM = 1024
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ def _path(record: Record) -> Path:
 # The journals of this process's runs, held open and locked; see `_write`.
 _held: dict[str, int] = {}
 _warned: set[str] = set()
+# What could not be written, and whether an earlier state is on disk; see `retry`.
+_unwritten: dict[Path, tuple[Entry, bool]] = {}
 
 
 def enter(record: Record) -> Record | None:
@@ -80,11 +85,12 @@ def enter(record: Record) -> Record | None:
 def write(record: Record) -> None:
     """Writes the run's journal, whole or not at all.
 
-    Trouble is one warning: the run can still be saved by its own process.
+    Trouble is one warning: the run can still be saved by its own process, and `retry` may do it.
     """
     try:
         _write(_path(record), record, None)
     except OSError as error:
+        _remember(record, None)
         if record.id not in _warned:
             _warned.add(record.id)
             logger.warning(
@@ -96,30 +102,69 @@ def write(record: Record) -> None:
             )
 
 
-def keep(record: Record, outcome: Outcome) -> None:
+def retry() -> None:
+    """Writes what could not be written before; costs nothing where there is no such thing."""
+    for entry, was_there in list(_unwritten.values()):
+        if _taken_away(entry, was_there=was_there):
+            del _unwritten[entry.path]
+            continue
+        with contextlib.suppress(OSError):
+            _write(entry.path, entry.record, entry.outcome)
+
+
+def _taken_away(entry: Entry, *, was_there: bool) -> bool:
+    """Whether another process has saved, or given up, a run of this one that had ended."""
+    return entry.outcome is not None and was_there and not entry.path.exists()
+
+
+def keep(record: Record, outcome: Outcome) -> bool:
     """Notes how a run ended that could not be saved, so that it can be later, just so.
 
-    Where that fails too, the journal of its beginning stays.
+    Where that fails, this process remembers it for its next run, and the journal of the run's
+    beginning stays. False, with a warning, where there is none either.
     """
     path = _path(record)
+    there = True
     try:
         _write(path, record, outcome)
     except OSError as error:
-        logger.warning(
-            "How the run '%s' ended cannot be noted (%s): %s",
-            record.name,
-            error.strerror or error,
-            "recovery will call it interrupted."
-            if path.exists()
-            else f"it cannot be recovered. `dvc exp save -I '{record.dir}'` saves its files.",
-        )
+        _remember(record, outcome)
+        there = path.exists()
+        try:
+            _note_in_place(path, outcome)
+        except OSError:
+            logger.warning(
+                "How the run '%s' ended cannot be noted (%s): %s",
+                record.name,
+                error.strerror or error,
+                "recovery will call it interrupted."
+                if there
+                else f"it cannot be recovered. `dvc exp save -I '{record.dir}'` saves its files.",
+            )
     _let_go(record)
+    return there
+
+
+def _remember(record: Record, outcome: Outcome | None) -> None:
+    path = _path(record)
+    _unwritten[path] = (Entry(path, record, outcome), path.exists())
+
+
+def _note_in_place(path: Path, outcome: Outcome) -> None:
+    """Writes how a run ended over the room that its journal has for this."""
+    ending = _ending(outcome)
+    if len(ending) > _ROOM:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    with path.open("r+b", buffering=0) as file:
+        file.seek(-_ROOM, os.SEEK_END)
+        file.write(ending)
 
 
 def _write(path: Path, record: Record, outcome: Outcome | None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if outcome is not None:
-        files.replace(path, files.dump_json(_document(record, outcome, locked=False)))
+        files.replace(path, _text(record, outcome, locked=False))
+        _unwritten.pop(path, None)
         return
     # A process of another container on this machine cannot see our number, but it can see this
     # lock, and the kernel takes it from the dead. So the file is locked before it is there.
@@ -128,13 +173,14 @@ def _write(path: Path, record: Record, outcome: Outcome | None) -> None:
     try:
         locked = _lock(fd)
         with open(fd, "wb", closefd=False) as file:
-            file.write(files.dump_json(_document(record, None, locked=locked)))
+            file.write(_text(record, None, locked=locked))
         temp.replace(path)
     except BaseException:
         os.close(fd)
         with contextlib.suppress(OSError):
             temp.unlink()
         raise
+    _unwritten.pop(path, None)
     _let_go(record)
     if locked:
         _held[record.id] = fd
@@ -157,6 +203,7 @@ def remove(record: Record) -> None:
 
     Where that fails the run is not saved twice for it: `recovery` looks for its experiment.
     """
+    _unwritten.pop(_path(record), None)
     with contextlib.suppress(OSError):
         _path(record).unlink()
     _let_go(record)
@@ -175,6 +222,9 @@ def _let_go(record: Record) -> None:
 def read_all(dvc_root: Path) -> tuple[list[Entry], list[Path]]:
     """Every run's journal of a project, oldest first, and the files that cannot be read."""
     found = {path: _read(path, dvc_root) for path in sorted(folder(dvc_root).glob("*.json"))}
+    for path, (entry, was_there) in list(_unwritten.items()):
+        if path.parent == folder(dvc_root) and not _taken_away(entry, was_there=was_there):
+            found[path] = entry
     entries = [entry for entry in found.values() if isinstance(entry, Entry)]
     unreadable = [path for path, entry in found.items() if entry is _UNREADABLE]
     return sorted(entries, key=lambda entry: entry.record.started), unreadable
@@ -186,14 +236,14 @@ _UNREADABLE = "unreadable"
 def _read(path: Path, dvc_root: Path) -> Entry | str | None:
     """A journal; None where the run was saved meanwhile."""
     try:
-        document = json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
-        outcome = document["outcome"]
+        text = path.read_bytes().decode("utf-8", "surrogatepass").lstrip()
+        document, end = json.JSONDecoder().raw_decode(text)
         if document["version"] != _VERSION:
             return _UNREADABLE
         return Entry(
             path,
             _relocated(_record(document["run"]), dvc_root),
-            Outcome(**{**outcome, "status": Status(outcome["status"])}) if outcome else None,
+            _outcome(text[end:]),
             locked=bool(document["locked"]),
         )
     except FileNotFoundError:
@@ -202,15 +252,24 @@ def _read(path: Path, dvc_root: Path) -> Entry | str | None:
         return _UNREADABLE
 
 
-def _document(record: Record, outcome: Outcome | None, *, locked: bool) -> dict[str, Any]:
-    return {
-        "version": _VERSION,
-        "run": {
-            field.name: _plain(getattr(record, field.name)) for field in dataclasses.fields(record)
-        },
-        "outcome": _plain(outcome),
-        "locked": locked,
-    }
+def _text(record: Record, outcome: Outcome | None, *, locked: bool) -> bytes:
+    """A journal: the run, and then how it ended, or the room for that."""
+    document = {"version": _VERSION, "run": _plain(record), "locked": locked}
+    return files.dump_json(document) + _ending(outcome)
+
+
+def _ending(outcome: Outcome | None) -> bytes:
+    text = json.dumps(_plain(outcome)).encode() if outcome is not None else b""
+    return text.ljust(_ROOM - 1) + b"\n"
+
+
+def _outcome(text: str) -> Outcome | None:
+    """How a run ended; None where that is not said, or was cut short by a crash of the machine."""
+    try:
+        fields = json.loads(text)
+        return Outcome(**{**fields, "status": Status(fields["status"])})
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _plain(value: Any) -> Any:

@@ -76,6 +76,7 @@ def recover(
     # A run killed while it began may have left half a file and no run.
     for folder in (journal.folder(dvc_root), dvc_root / watchers.FOLDER):
         files.sweep(folder)
+    journal.retry()
     found = look(dvc_root)
     if not found.dead and not (other_hosts and found.elsewhere):
         return []

@@ -44,13 +44,13 @@ def save_or_keep(record: Record, outcome: Outcome) -> str | None:
     try:
         return save(record, outcome)
     except Exception as error:  # noqa: BLE001 - a training must not die of its logger
-        journal.keep(record, outcome)
+        kept = journal.keep(record, outcome)
         logger.warning(
-            "The run '%s' could not be saved as an experiment: %s. Its files are in '%s'; when "
-            "the cause is gone, run `dvclive-dvc recover`.",
+            "The run '%s' could not be saved as an experiment: %s. Its files are in '%s'%s.",
             record.name,
             cause_of(error, record),
             record.dir,
+            "; when the cause is gone, run `dvclive-dvc recover`" if kept else "",
         )
         logger.debug("saving failed", exc_info=True)
         return None

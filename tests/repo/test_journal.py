@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -8,14 +9,19 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from situations import python
 
 from dvclive_dvc.backend import Outcome, Status
 from dvclive_dvc.repo import journal
 from dvclive_dvc.repo.record import Process, Record, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -144,6 +150,35 @@ def test_a_project_without_journals_has_none(tmp_path):
     assert journal.read_all(tmp_path) == ([], [])
 
 
+def as_others_see(root: Path) -> dict[str, object]:
+    """How the one run ended, by its journal alone; None where that is not told."""
+    source = f"""
+import dataclasses, json
+from pathlib import Path
+from dvclive_dvc.repo import journal
+((entry,), _) = journal.read_all(Path({str(root)!r}))
+ended = entry.outcome
+print(json.dumps(ended and {{**dataclasses.asdict(ended), "status": ended.status.value}}))
+"""
+    return json.loads(python(source).stdout)
+
+
+@contextlib.contextmanager
+def unwritable(*paths: Path) -> Iterator[None]:
+    """No file can be made in these folders, and these files not written; also by root."""
+    if shutil.which("chattr") is None:
+        pytest.skip("needs the program `chattr`")
+    if subprocess.run(["chattr", "+i", *paths], check=False, capture_output=True).returncode:
+        pytest.skip("`chattr +i` needs root and a file system that has it")
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", *paths], check=True)
+
+
+FAILED = Outcome(Status.FAILED, "builtins.ValueError", "train.py:3", 1, None)
+
+
 def test_a_journal_that_cannot_be_written_is_one_warning(tmp_path, caplog):
     record = record_in(tmp_path, id="2" * 32)
     (tmp_path / ".dvc" / "tmp").write_text("a file where the folder should be")
@@ -151,25 +186,79 @@ def test_a_journal_that_cannot_be_written_is_one_warning(tmp_path, caplog):
     journal.write(record)
     assert len(caplog.messages) == 1
     assert "first-run" in caplog.text
-    journal.keep(record, Outcome())
+    assert journal.keep(record, Outcome()) is False
     assert "it cannot be recovered. `dvc exp save" in caplog.messages[1]
 
 
+def test_a_journal_that_could_not_be_written_is_written_when_that_is_tried_again(tmp_path):
+    record = record_in(tmp_path)
+    in_the_way = tmp_path / ".dvc" / "tmp"
+    in_the_way.write_text("a file where the folder should be")
+    journal.write(record)
+    journal.retry()
+    in_the_way.unlink()
+    journal.retry()
+    assert as_others_see(tmp_path) is None, "the run goes on"
+    assert only(tmp_path).record == record
+    assert only(tmp_path).locked
+
+
+def test_how_a_run_ended_is_noted_where_there_is_no_room_for_a_new_file(tmp_path, caplog):
+    record = record_in(tmp_path)
+    journal.write(record)
+    with unwritable(journal.folder(tmp_path)):
+        assert journal.keep(record, FAILED) is True
+    assert caplog.messages == []
+    assert as_others_see(tmp_path) == {**dataclasses.asdict(FAILED), "status": "failed"}
+    assert [path.suffix for path in journal.folder(tmp_path).iterdir()] == [".json"]
+
+
 def test_when_the_end_of_a_run_cannot_be_noted_its_beginning_stays(tmp_path, caplog):
-    if shutil.which("chattr") is None:
-        pytest.skip("needs the program `chattr`")
     record = record_in(tmp_path)
     journal.write(record)
     folder = journal.folder(tmp_path)
-    if subprocess.run(["chattr", "+i", folder], check=False, capture_output=True).returncode:
-        pytest.skip("`chattr +i` needs root and a file system that has it")
-    try:
-        journal.keep(record, Outcome())
-    finally:
-        subprocess.run(["chattr", "-i", folder], check=True)
-    assert "recovery will call it interrupted" in caplog.text
-    assert only(tmp_path).record == record
+    with unwritable(*folder.iterdir(), folder):
+        assert journal.keep(record, FAILED) is True
+        assert "recovery will call it interrupted" in caplog.text
+        assert as_others_see(tmp_path) is None
+        assert only(tmp_path).outcome == FAILED, "its own process knows better"
     assert [path.suffix for path in folder.iterdir()] == [".json"]
+    journal.retry()
+    assert as_others_see(tmp_path)["status"] == "failed"
+
+
+def test_a_run_that_another_process_saved_does_not_come_back(tmp_path):
+    record = record_in(tmp_path)
+    journal.write(record)
+    folder = journal.folder(tmp_path)
+    with unwritable(*folder.iterdir(), folder):
+        journal.keep(record, FAILED)
+    for path in folder.iterdir():
+        path.unlink()
+    assert journal.read_all(tmp_path) == ([], [])
+    journal.retry()
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("kept", range(0, 110, 10))
+def test_a_note_that_was_cut_short_is_as_none(tmp_path, kept):
+    record = record_in(tmp_path)
+    journal.write(record)
+    (path,) = journal.folder(tmp_path).iterdir()
+    journal.keep(record, FAILED)
+    noted = path.read_bytes()
+    begin = noted.index(b'{"status"')
+    path.write_bytes(noted[: begin + kept].ljust(len(noted)))
+    assert only(tmp_path).outcome is None
+    assert only(tmp_path).record == record
+
+
+def test_an_end_that_takes_more_than_its_room_is_noted(tmp_path):
+    record = record_in(tmp_path)
+    journal.write(record)
+    outcome = Outcome(Status.FAILED, "module." + "VeryLongName" * 500)
+    journal.keep(record, outcome)
+    assert only(tmp_path).outcome == outcome
 
 
 @pytest.mark.parametrize("below", ["", "models/digits"])

@@ -344,6 +344,59 @@ def test_a_folder_with_an_unsaved_run_is_not_overwritten(repo, caplog):
     assert "first" not in repo.experiments()
 
 
+def test_a_run_that_could_be_neither_saved_nor_noted_is_safe_from_the_next_in_its_process(repo):
+    source = """
+import shutil
+from pathlib import Path
+from dvclive_dvc import Live
+from dvclive_dvc.errors import RepositoryError
+exps, runs = Path(".git/refs/exps"), Path(".dvc/tmp/dvclive/runs")
+with Live(exp_name="first") as live:
+    live.log_metric("loss", 0.5)
+    exps.write_text("a file where the folder should be")
+    shutil.rmtree(runs)
+    runs.write_text("a file where the folder should be")
+try:
+    Live(exp_name="second")
+except RepositoryError as error:
+    print(error)
+exps.unlink()
+runs.unlink()
+with Live(exp_name="second") as live:
+    live.log_metric("loss", 0.25)
+"""
+    done = python(source)
+    assert "'first'" in done.stdout, "the next run began in the folder of an unsaved one"
+    warnings = [line for line in done.stderr.splitlines() if "could not be saved" in line]
+    assert len(warnings) == 1
+    assert "dvclive-dvc recover" not in warnings[0], "of what nobody else knows it saves nothing"
+    experiments = repo.experiments()
+    assert set(experiments) == {"first", "second"}
+    rows = held_in(repo, experiments["first"], "dvclive/plots/metrics/loss.tsv")
+    assert rows == "step\tloss\n0\t0.5"
+    assert list(journal.folder(repo.root).iterdir()) == []
+
+
+def test_a_run_that_began_on_a_full_disk_comes_back_when_there_was_room_before_its_kill(repo):
+    source = """
+import os, signal
+from pathlib import Path
+from dvclive_dvc import Live
+tmp = Path(".dvc/tmp")
+tmp.write_text("a file where the folder should be")
+live = Live(exp_name="first")
+tmp.unlink()
+for step in range(5):
+    live.log_metric("loss", step)
+    live.next_step()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed(source=source)
+    (one,) = recovery.recover(repo.root)
+    assert repo.experiments() == {"first": one.commit}
+    assert held_in(repo, one.commit, "dvclive/plots/metrics/loss.tsv").count("\n") == 5
+
+
 def test_a_run_that_cannot_be_recovered_keeps_its_journal_and_stops_no_other(repo):
     killed_together(repo, "'dvclive-2', exp_name='first'", "'dvclive-3', exp_name='second'")
     first = journal.read_all(repo.root)[0]
