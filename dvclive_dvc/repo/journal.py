@@ -216,6 +216,19 @@ def _let_go(record: Record) -> None:
             os.close(fd)
 
 
+def _forget_in_child() -> None:
+    # The parent's lock would outlive it here; its runs are its own to note.
+    for fd in _held.values():
+        with contextlib.suppress(OSError):
+            os.close(fd)
+    _held.clear()
+    _unwritten.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)
+
+
 # -- reading -------------------------------------------------------------------------------
 
 
@@ -240,15 +253,18 @@ def _read(path: Path, dvc_root: Path) -> Entry | str | None:
         document, end = json.JSONDecoder().raw_decode(text)
         if document["version"] != _VERSION:
             return _UNREADABLE
+        record = _record(document["run"])
+        if record.id != path.stem:
+            return _UNREADABLE
         return Entry(
             path,
-            _relocated(_record(document["run"]), dvc_root),
+            _relocated(record, dvc_root),
             _outcome(text[end:]),
             locked=bool(document["locked"]),
         )
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return _UNREADABLE
 
 
@@ -268,7 +284,7 @@ def _outcome(text: str) -> Outcome | None:
     try:
         fields = json.loads(text)
         return Outcome(**{**fields, "status": Status(fields["status"])})
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -289,24 +305,41 @@ def _plain(value: Any) -> Any:
 
 
 def _record(run: Mapping[str, Any]) -> Record:
+    """The run of a journal; TypeError where a value is not what it has to be."""
     return Record(
-        id=run["id"],
+        id=_is(str, run["id"]),
         git_root=Path(run["git_root"]),
         dvc_root=Path(run["dvc_root"]),
         dir=Path(run["dir"]),
         dvcyaml=Path(run["dvcyaml"]) if run["dvcyaml"] is not None else None,
-        baseline=run["baseline"],
-        name=run["name"],
-        message=run["message"],
-        script=run["script"],
-        include=tuple(map(Path, run["include"])),
-        commit_data=run["commit_data"],
-        sources=tuple(Source(**source) for source in run["sources"]),
-        pointers=tuple(map(Path, run["pointers"])),
-        process=Process(**run["process"]),
-        started=run["started"],
-        git=dict(run["git"]),
+        baseline=_is(str, run["baseline"]),
+        name=_is(str, run["name"]),
+        message=_is(_TEXT_OR_NONE, run["message"]),
+        script=_is(_TEXT_OR_NONE, run["script"]),
+        include=tuple(map(Path, _is(list, run["include"]))),
+        commit_data=_is(bool, run["commit_data"]),
+        sources=tuple(
+            Source(_is(str, one["path"]), _is(str, one["blob"]), _is(int, one["mode"]))
+            for one in run["sources"]
+        ),
+        pointers=tuple(map(Path, _is(list, run["pointers"]))),
+        process=Process(
+            _is(int, run["process"]["pid"]),
+            _is(str, run["process"]["host"]),
+            _is(str, run["process"]["born"]),
+        ),
+        started=_is(str, run["started"]),
+        git={_is(str, name): _is(str, value) for name, value in run["git"].items()},
     )
+
+
+_TEXT_OR_NONE = (str, type(None))
+
+
+def _is(kinds: type | tuple[type, ...], value: Any) -> Any:
+    if not isinstance(value, kinds):
+        raise TypeError(value)
+    return value
 
 
 def _relocated(record: Record, dvc_root: Path) -> Record:
@@ -354,8 +387,15 @@ def this_host() -> str:
 def alive(entry: Entry) -> bool | None:
     """Whether the process of a run is there; None where that cannot be told from here.
 
-    It cannot on another host. Of another container on this machine the file's lock tells.
+    It cannot on another host. Of another container on this machine the file's lock tells; and a
+    file that is locked has somebody who holds it, whatever else speaks against that: another
+    machine may bear the same name.
     """
+    seen = _seen(entry)
+    return True if seen is False and entry.locked and _is_locked(entry.path) else seen
+
+
+def _seen(entry: Entry) -> bool | None:
     process = entry.record.process
     if process.born.count("/") == _LINUX:
         boot, namespace, _ = process.born.split("/")

@@ -50,6 +50,11 @@ def record_in(root: Path, **changes) -> Record:
     return dataclasses.replace(record, **changes)
 
 
+def without_its_lock(record: Record) -> None:
+    """Lets go of a journal that this process wrote for another, as if that had died."""
+    journal._let_go(record)
+
+
 def only(root: Path) -> journal.Entry:
     entries, unreadable = journal.read_all(root)
     assert unreadable == []
@@ -136,6 +141,31 @@ def test_a_journal_that_cannot_be_read_is_kept_and_named(tmp_path, text):
     assert [entry.record for entry in entries] == [record], "the others are read"
     assert unreadable == [damaged]
     assert damaged.read_bytes() == text.encode("latin-1")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"started": 5}, {"name": None}, {"baseline": 1}, {"id": "another"}, {"git": {"GIT_DIR": 1}},
+        {"process": {"pid": "x", "host": "h", "born": ""}},
+        {"process": {"pid": 1, "host": "h", "born": None}},
+        {"sources": [{"path": 1, "blob": "b", "mode": 1}]}, {"include": "abc"}, {"commit_data": 1},
+    ],
+)  # fmt: skip
+def test_a_journal_whose_values_are_of_wrong_types_is_kept_and_named(tmp_path, change):
+    journal.write(record_in(tmp_path))
+    (path,) = journal.folder(tmp_path).iterdir()
+    document = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**document, "run": {**document["run"], **change}}))
+    assert journal.read_all(tmp_path) == ([], [path])
+    assert path.exists()
+
+
+def test_a_journal_that_is_nested_too_deep_is_kept_and_named(tmp_path):
+    path = journal.folder(tmp_path) / "deep.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("[" * 100_000 + "]" * 100_000)
+    assert journal.read_all(tmp_path) == ([], [path])
 
 
 def test_a_journal_of_a_later_version_is_kept_and_named(tmp_path):
@@ -289,7 +319,9 @@ def test_a_project_that_moved_takes_its_journals_along(tmp_path, below):
 
 
 def fate(root: Path, process: Process) -> bool | None:
-    journal.write(record_in(root, process=process))
+    record = record_in(root, process=process)
+    journal.write(record)
+    without_its_lock(record)
     return journal.alive(only(root))
 
 
@@ -326,6 +358,47 @@ def test_a_process_from_before_the_machine_was_started_anew_is_dead(tmp_path):
 @pytest.mark.parametrize("born", ["other/pid:[1]/5", "", "1700000000.5"])
 def test_of_a_process_on_another_host_nothing_is_known(tmp_path, born):
     assert fate(tmp_path, Process(os.getpid(), "another-host", born)) is None
+
+
+@linux
+@pytest.mark.parametrize("born", ["other/{namespace}/5", "{boot}/{namespace}/5"])
+def test_who_holds_the_lock_of_a_journal_is_alive_though_all_else_speaks_against_it(tmp_path, born):
+    # As on a shared file system, of a machine of the same name.
+    process = journal.this_process()
+    journal.write(record_in(tmp_path))
+    boot, namespace, _ = process.born.split("/")
+    born = born.format(boot=boot, namespace=namespace)
+    other = f"process=journal.Process(process.pid, process.host, {born!r})"
+    source = ENTER.replace("process=process", other)
+    with process_running(source, tmp_path) as child:
+        assert only(tmp_path).record.process.born != process.born
+        assert journal.alive(only(tmp_path)) is True
+        child.kill()
+    assert journal.alive(only(tmp_path)) is False
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_does_not_hold_its_parents_lock(tmp_path):
+    journal.write(record_in(tmp_path))
+    source = f"""{ENTER}
+import os, time
+if os.fork() == 0:
+    print("forked", os.getpid(), flush=True)
+time.sleep(60)
+"""
+    child = subprocess.Popen(
+        [sys.executable, "-c", source, tmp_path],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with child:
+        assert child.stdout is not None
+        forked = int(child.stdout.readline().split()[1])
+        child.kill()
+        child.wait()
+        try:
+            assert journal.alive(only(tmp_path)) is False
+        finally:
+            os.kill(forked, signal.SIGKILL)
 
 
 @linux
@@ -396,6 +469,7 @@ def test_a_dead_or_ended_run_holds_no_folder_and_one_of_another_host_does(tmp_pa
     journal.keep(record, Outcome())
     assert journal.holder_of(record.dir, tmp_path) is None
     journal.write(dataclasses.replace(record, process=Process(2**22 + 1, journal.this_host())))
+    without_its_lock(record)
     assert journal.holder_of(record.dir, tmp_path) is None
     journal.write(dataclasses.replace(record, process=Process(1, "another-host")))
     assert journal.holder_of(record.dir, tmp_path) is not None

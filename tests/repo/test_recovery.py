@@ -262,6 +262,7 @@ def test_a_run_killed_between_its_experiment_and_the_end_of_its_journal_is_not_s
     journal.write(
         dataclasses.replace(entry.record, process=Process(2**22 + 1, journal.this_host()))
     )
+    journal._let_go(entry.record)
     (again,) = recovery.recover(repo.root)
     assert again.commit == saved.commit
     assert set(repo.experiments()) == {"taken", "first"}
@@ -402,6 +403,7 @@ def test_a_run_that_cannot_be_recovered_keeps_its_journal_and_stops_no_other(rep
     first = journal.read_all(repo.root)[0]
     record = next(entry.record for entry in first if entry.record.name == "first")
     journal.write(dataclasses.replace(record, baseline="0" * 39 + "1"))
+    journal._let_go(record)  # as the dead do
     done = {one.record.name: one for one in recovery.recover(repo.root)}
     assert done["second"].commit is not None
     assert done["first"].commit is None
