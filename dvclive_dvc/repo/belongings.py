@@ -15,12 +15,13 @@ def below(top: bytes, kept_by_dvc: Collection[bytes]) -> Iterator[bytes]:
     """The files at and below `top`, links as themselves, without what DVC keeps.
 
     DVC keeps what a `.dvc` file beside it names, and the paths given. Other repositories and
-    half-written files are left out.
+    half-written files are left out. Raises OSError where a folder cannot be listed: what is in
+    there would be missing and nobody told.
     """
     if not os.path.isdir(top) or os.path.islink(top):  # noqa: PTH112, PTH114 - bytes
         yield top
         return
-    for folder, folders, names in os.walk(top):
+    for folder, folders, names in os.walk(top, onerror=_unless_gone):
         if folder != top and b".git" in (*folders, *names):
             folders.clear()  # another repository's affair
             continue
@@ -31,6 +32,11 @@ def below(top: bytes, kept_by_dvc: Collection[bytes]) -> Iterator[bytes]:
                 yield path
         kept = {one for one in folders if _in_either(folder, one, kept_by_dvc, beside)}
         folders[:] = [one for one in folders if one not in kept | {b".git", b".dvc"}]
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _in_either(folder: bytes, name: bytes, *outputs: Collection[bytes]) -> bool:

@@ -196,6 +196,8 @@ def _check_baseline(git: Git, baseline: str) -> None:
 def _reason(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"the repository lacks the object {error.args[0] if error.args else ''}"
+    if isinstance(error, OSError) and isinstance(error.filename, bytes):
+        return f"{error.strerror}: '{os.fsdecode(error.filename)}'"
     return str(error)
 
 

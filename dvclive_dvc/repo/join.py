@@ -45,18 +45,19 @@ def into_dvc_commit(
     root = os.fsencode(context.git_root)
     kept = {os.fsencode(path) for path in kept_by_dvc}
     given = [layout.root, *([layout.dvcyaml] if layout.dvcyaml_on else []), *pointers]
-    paths = sorted(
-        {
-            file[len(root) + 1 :]
-            for path in map(os.fsencode, given)
-            if path.startswith(root + b"/") and not _is_within(path, kept) and os.path.lexists(path)
-            for file in belongings.below(path, kept)
-        }
-    )
-    if not paths:
-        return
     try:
-        _add(Git(context.git_root, context.git), b"\0".join(paths) + b"\0")
+        paths = sorted(
+            {
+                file[len(root) + 1 :]
+                for path in map(os.fsencode, given)
+                if path.startswith(root + b"/")
+                and not _is_within(path, kept)
+                and os.path.lexists(path)
+                for file in belongings.below(path, kept)
+            }
+        )
+        if paths:
+            _add(Git(context.git_root, context.git), b"\0".join(paths) + b"\0")
     except (RepositoryError, OSError) as error:
         logger.warning(
             "The run's files could not be made part of the experiment of `dvc exp run` (%s). "

@@ -20,7 +20,7 @@ import pytest
 from dvc.repo import Repo
 from dvc.repo.experiments.refs import ExpRefInfo
 from saved_runs import record_of, write_run
-from situations import dvc_inside
+from situations import dvc_inside, python, run
 
 from dvclive_dvc import Live
 from dvclive_dvc.backend import Outcome, Status
@@ -306,6 +306,31 @@ def test_objects_that_cannot_be_written_are_one_clear_error(repos):
 
 
 # -- commit ------------------------------------------------------------------------------------
+
+
+def test_a_folder_that_cannot_be_listed_is_told_and_not_left_out(repos):
+    setpriv = shutil.which("setpriv")
+    if setpriv is None and os.geteuid() == 0:
+        pytest.skip("needs the program `setpriv` to be refused as root")
+    repo = repos.make("git_and_dvc")
+    source = """
+import os
+from dvclive_dvc import Live
+with Live(exp_name="first", include=["cfg"]) as live:
+    live.log_metric("loss", 0.5)
+    os.chmod("cfg", 0)
+"""
+    folder = repo.root / "cfg"
+    folder.mkdir()
+    (folder / "values").write_text("1")
+    without = "--bounding-set=-dac_override,-dac_read_search"
+    drop = [setpriv, without] if os.geteuid() == 0 else []
+    done = run(*drop, sys.executable, "-c", source)
+    folder.chmod(0o755)
+    assert repo.experiments() == {}, "saved without what is in the folder"
+    assert f"Permission denied: '{folder}'" in done.stderr
+    python("import sys; from dvclive_dvc.cli import main; sys.exit(main(['recover']))")
+    assert repo.git("show", f"{repo.experiments()['first']}:cfg/values") == "1"
 
 
 def test_the_message_tells_how_the_run_ended_and_no_secret(repos):
