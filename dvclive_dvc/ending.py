@@ -37,6 +37,7 @@ class Watch:
     def __init__(self, finish: Finish) -> None:
         # A strong reference on purpose: a run that its owner forgot is saved all the same.
         self._finish: Finish | None = finish
+        self.thread = threading.get_ident()
 
     def cancel(self) -> None:
         """Stops watching; the hooks and handlers go with the last watch."""
@@ -65,7 +66,10 @@ def watch(finish: Finish) -> Watch:
     """Calls `finish` once with how the run ended, should nobody else end it.
 
     That is: the interpreter exits, by itself or by `sys.exit`; an exception leaves the program;
-    SIGTERM or SIGHUP arrive. Only in this process, not in a fork of it. A signal is taken only
+    SIGTERM or SIGHUP arrive; an exception ends the thread that called this. Python shows nobody a
+    SystemExit that the replaced `sys.exit` did not raise (`raise SystemExit(3)`, an `exit` imported
+    by name before, `sys.exit(main())` where `main` calls this): such a run counts as completed.
+    Only in this process, not in a fork of it. A signal is taken only
     where it would have killed: never over the user's own handler, nor where it is ignored (as
     under nohup), and only when called from the main thread.
     """
@@ -106,7 +110,10 @@ class _Hooks:
         self._lock = threading.RLock()
         self._installed = False
         self._excepthook: ExceptHook = sys.excepthook
+        self._thread_hook: Callable[[threading.ExceptHookArgs], Any] = threading.excepthook
         self._exit: Callable[[Any], Any] = sys.exit
+        # What an interpreter's last uncaught exception was when the first run began.
+        self._last: BaseException | None = None
         self._exiting: Outcome | None = None
         self._signals: list[int] = []
         self.main = threading.main_thread().ident
@@ -121,6 +128,9 @@ class _Hooks:
             if not self._installed:
                 self._installed = True
                 self._excepthook, sys.excepthook = sys.excepthook, self.on_exception
+                self._thread_hook = threading.excepthook
+                threading.excepthook = self.on_thread_exception
+                self._last = getattr(sys, "last_value", None)
                 self._exit, sys.exit = sys.exit, self.on_sys_exit
                 atexit.register(self.on_exit)
             self._take_signals()
@@ -132,10 +142,12 @@ class _Hooks:
             if self._watches or not self._installed:
                 return
             self._installed = False
-            self._exiting = None
+            self._exiting = self._last = None
             # Where somebody hooked in after us, ours stays in their chain and lets all through.
             if sys.excepthook == self.on_exception:
                 sys.excepthook = self._excepthook
+            if threading.excepthook == self.on_thread_exception:
+                threading.excepthook = self._thread_hook
             if sys.exit == self.on_sys_exit:
                 sys.exit = self._exit  # type: ignore[assignment]
             atexit.unregister(self.on_exit)
@@ -164,6 +176,18 @@ class _Hooks:
             # At a prompt (`python -i`) an exception ends a line, not the program.
             if not (sys.flags.interactive or hasattr(sys, "ps1")):
                 self._end_by(exc.with_traceback(traceback))
+
+    def on_thread_exception(self, args: threading.ExceptHookArgs, /) -> None:
+        """`threading.excepthook`: ends the runs of the thread; the program goes on."""
+        try:
+            self._thread_hook(args)
+        finally:
+            exc = args.exc_value
+            # One that ends a thread by `sys.exit` ends it in order.
+            if exc is not None and not isinstance(exc, SystemExit):
+                for one in reversed(self._watches.copy()):
+                    if one.thread == threading.get_ident():
+                        one.end(outcome_of(exc))
 
     def _end_by(self, exc: BaseException) -> None:
         try:
@@ -195,7 +219,14 @@ class _Hooks:
     def on_exit(self) -> None:
         """`atexit`: the last thread has ended and nobody ended the run."""
         with _threads_allowed():
-            self._end_all(self._exiting or Outcome())
+            self._end_all(self._exiting or outcome_of(self._unseen()))
+
+    def _unseen(self) -> BaseException | None:
+        """What ended the program where a hook took the place of ours and does not call it."""
+        replaced = sys.excepthook != self.on_exception
+        last: BaseException | None = getattr(sys, "last_value", None)
+        at_a_prompt = sys.flags.interactive or hasattr(sys, "ps1")
+        return last if replaced and not at_a_prompt and last is not self._last else None
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """A signal that would have killed: the run is saved, then it kills."""
@@ -317,6 +348,8 @@ def _exit_code(code: object) -> int:
     if code is None:
         return 0
     if isinstance(code, int):
+        if abs(code) > sys.maxsize:
+            code = -1  # pythonrun.c, parse_exit_code: what no C long can hold
         return int(code) & 0xFF if os.name == "posix" else int(code)
     return 1
 

@@ -52,6 +52,8 @@ def trailers(repo: Situation) -> dict[str, str]:
         (RUN + SECRET, 1, FAILED),
         (WITHIN + "sys.exit(3)", 3, {"Status": "failed", "Exit-Code": "3"}),
         (RUN + "sys.exit(3)", 3, {"Status": "failed", "Exit-Code": "3"}),
+        (RUN + "sys.exit(2**70)", 255, {"Status": "failed", "Exit-Code": "255"}),
+        (RUN + "sys.excepthook = lambda *_: None\n" + SECRET, 1, FAILED),
         (WITHIN + killed_by("SIGINT"), -2, {"Status": "interrupted", "Signal": "SIGINT"}),
         (RUN + killed_by("SIGINT"), -2, {"Status": "interrupted", "Signal": "SIGINT"}),
         (WITHIN + killed_by("SIGTERM"), -15, {"Status": "interrupted", "Signal": "SIGTERM"}),
@@ -71,6 +73,35 @@ def test_a_run_is_saved_with_how_it_ended_and_the_process_ends_as_ever(
     assert "hunter2" not in repo.git("show", "--format=%B", commit), "no exception's words leave"
     report = repo.git("show", f"{commit}:dvclive/report.html")
     assert said["Status"] in report
+
+
+def test_an_exception_ends_the_runs_of_its_thread_as_failed_and_no_other(repos):
+    repo = repos.make("git_and_dvc")
+    source = """
+import threading
+from dvclive_dvc import Live
+told = []
+threading.excepthook = lambda args: told.append(args.exc_type)
+hook = threading.excepthook
+main = Live("dvclive-2", exp_name="main")
+def train():
+    live = Live(exp_name="run")
+    live.log_metric("loss", 0.5)
+    raise ValueError("token=hunter2")
+thread = threading.Thread(target=train)
+thread.start()
+thread.join()
+main.end()
+print(told, threading.excepthook is hook)
+"""
+    done = python(source)
+    assert done.stdout == "[<class 'ValueError'>] True\n", "the user's hook, once, and back"
+    messages = {
+        name: repo.git("show", "-s", "--format=%B", commit)
+        for name, commit in repo.experiments().items()
+    }
+    assert "Dvclive-Exception: builtins.ValueError" in messages["run"]
+    assert "Dvclive-Status: completed" in messages["main"]
 
 
 def test_a_swallowed_ctrl_c_leaves_a_run_that_ends_well(repos):
