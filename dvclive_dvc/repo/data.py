@@ -40,6 +40,8 @@ _USUAL = re.compile(
     rb"(?:  isexec: true\n)?  hash: md5\n  path: (?P<path>[A-Za-z_][\w-]*(?:\.[\w-]+)*)\n",
     re.ASCII,
 )
+# `${...}` of a dvc.yaml, as `re.escape` writes it.
+_TEMPLATE = re.compile(r"\\\$\\\{.*?\\\}")
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def outputs_of(record: Record) -> Iterator[Output]:
         if foreign[folder]:
             continue
         try:
-            yield from _outputs_in(record.git_root, name)
+            yield from _outputs_in(record, name)
         except FileNotFoundError:
             continue
         except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
@@ -158,8 +160,8 @@ def _in_nested_project(record: Record, folder: Path) -> bool:
     return False
 
 
-def _outputs_in(root: Path, name: str) -> Iterator[Output]:
-    path = f"{root}/{name}"
+def _outputs_in(record: Record, name: str) -> Iterator[Output]:
+    path = f"{record.git_root}/{name}"
     folder = path.rpartition("/")[0]
     with open(path, "rb") as file:  # noqa: PTH123 - one a pointer, thousands of them
         data = file.read()
@@ -170,7 +172,7 @@ def _outputs_in(root: Path, name: str) -> Iterator[Output]:
         return
     document = _load_yaml(data)
     if name.endswith("dvc.lock"):
-        yield from _outputs_in_lock(folder, name, document)
+        yield from _outputs_in_lock(folder, name, document, record.dvc_root)
         return
     base = os.path.join(folder, document.get("wdir") or ".")  # noqa: PTH118
     for place, out in enumerate(document.get("outs") or ()):
@@ -179,35 +181,87 @@ def _outputs_in(root: Path, name: str) -> Iterator[Output]:
             yield made
 
 
-def _outputs_in_lock(folder: str, name: str, document: Any) -> Iterator[Output]:
+def _outputs_in_lock(folder: str, name: str, document: Any, dvc_root: Path) -> Iterator[Output]:
     stages = document.get("stages") or {}
-    dvcyaml = _load_yaml(Path(folder, "dvc.yaml").read_bytes())
-    definitions = dvcyaml.get("stages") or {}
+    file = Path(folder, "dvc.yaml")
+    definitions = _load_yaml(file.read_bytes()).get("stages") or {}
+    resolve = _Resolver(dvc_root, file)
     for stage, locked in stages.items():
         definition = definitions.get(stage) or definitions.get(stage.partition("@")[0]) or {}
         definition = definition.get("do") or definition
-        wdir = definition.get("wdir") or "."
-        if not definition or "${" in wdir:
+        if not definition:
             continue
-        uncached = _uncached(definition)
+        paths = [out["path"] for out in locked.get("outs") or ()]
+        if _needs_resolving(definition, paths):
+            try:
+                definition = resolve(stage)
+            except Exception as error:  # noqa: BLE001 - DVC and its libraries raise all kinds
+                logger.warning(
+                    "The stage '%s' of '%s' cannot be resolved, so changes of its outputs are not "
+                    "in the experiment: %s",
+                    stage,
+                    file,
+                    " ".join(str(error).split())[:200],
+                )
+                continue
+        base = os.path.join(folder, definition.get("wdir") or ".")  # noqa: PTH118
+        declared = list(_declared(definition))
         for place, out in enumerate(locked.get("outs") or ()):
-            if out.get("path") not in uncached:
-                base = os.path.join(folder, wdir)  # noqa: PTH118
+            if _is_cached(out["path"], declared) is not False:
                 made = _output(base, name, ("stages", stage, "outs", place), out)
                 if made is not None:
                     yield made
 
 
-def _uncached(definition: Mapping[str, Any]) -> set[str]:
-    """The outputs that a stage leaves to Git (`cache: false`)."""
-    found: set[str] = set()
+def _needs_resolving(definition: Mapping[str, Any], paths: list[str]) -> bool:
+    """Whether only DVC can tell where a stage's outputs are, or which of them are Git's."""
+    if "${" in (definition.get("wdir") or ""):
+        return True
+    declared = list(_declared(definition))
+    return any(_is_cached(path, declared) is None for path in paths)
+
+
+def _declared(definition: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+    """The outputs as a stage spells them, and whether DVC caches them (no `cache: false`)."""
     for section in ("outs", "metrics", "plots"):
         for out in definition.get(section) or ():
             if isinstance(out, dict):
-                found |= {
-                    path for path, flags in out.items() if (flags or {}).get("cache") is False
-                }
-    return found
+                for path, flags in out.items():
+                    yield path, (flags or {}).get("cache") is not False
+            else:
+                yield out, True
+
+
+def _is_cached(path: str, declared: list[tuple[str, bool]]) -> bool | None:
+    """Whether DVC caches a locked output; None where its templates leave that open."""
+    exact = {cached for spelt, cached in declared if spelt == path}
+    like = {
+        cached
+        for spelt, cached in declared
+        if "${" in spelt and re.fullmatch(_TEMPLATE.sub(".*", re.escape(spelt)), path)
+    }
+    # What no stage declares any more is data as dvc.lock has it.
+    found = exact or like or {True}
+    return found.pop() if len(found) == 1 else None
+
+
+class _Resolver:
+    """DVC's own answer to what a stage's templates stand for; DVC is loaded for the first."""
+
+    def __init__(self, dvc_root: Path, file: Path) -> None:
+        self._dvc_root = dvc_root
+        self._file = file
+        self._resolver: Any = None
+
+    def __call__(self, stage: str) -> Mapping[str, Any]:
+        if self._resolver is None:
+            from dvc.parsing import DataResolver
+            from dvc.repo import Repo
+
+            with contextlib.closing(Repo(os.fspath(self._dvc_root))) as repo:
+                document = _load_yaml(self._file.read_bytes())
+                self._resolver = DataResolver(repo, os.fspath(self._file.parent), document)
+        return self._resolver.resolve_one(stage)[stage]  # type: ignore[no-any-return]
 
 
 def _output(base: str, name: str, where: tuple[str | int, ...], out: Any) -> Output | None:

@@ -178,6 +178,75 @@ def test_a_broken_pointer_in_a_corner_is_named_and_the_rest_is_saved(repos, capl
         assert name in caplog.text
 
 
+def test_a_templated_output_that_git_keeps_is_left_to_git(repos):
+    repo = repos.make("git_and_dvc")
+    repo.write("params.yaml", "name: score\nfolder: out\n")
+    repo.write(
+        "dvc.yaml",
+        "stages:\n"
+        "  all:\n"
+        "    foreach: [a, b]\n"
+        "    do:\n"
+        "      cmd: echo ${item} > ${item}.json; echo ${item} > ${item}.bin\n"
+        "      outs: ['${item}.bin']\n"
+        "      metrics: [{'${item}.json': {cache: false}}]\n"
+        "  like:\n"
+        "    cmd: echo 1 > ${name}; echo 1 > ${folder}\n"
+        "    outs: ['${folder}', {'${name}': {cache: false}}]\n",
+    )
+    dvc_inside("repro", "-q")
+    repo.git("add", "-A")
+    repo.commit()
+    for name in ("a.json", "b.json", "score", "a.bin", "out"):
+        (repo.root / name).unlink()
+        repo.write(name, "77\n")
+    record = record_of(repo)
+
+    found = commit(record)
+    sha = experiments.save(record, Outcome(), found.overrides, found.covered)
+
+    assert {Path(path).name for path in found.covered} == {"a.bin", "b.bin", "out"}
+    for name in ("a.json", "b.json", "score"):
+        assert repo.git("show", f"{sha}:{name}") == "77", "Git keeps it as it is on disk"
+    for name in ("a.bin", "out"):
+        assert dvc.api.read(name, repo=str(repo.root), rev=sha) == "77\n", "DVC keeps it"
+
+
+def test_templates_that_leave_no_doubt_are_decided_without_dvc():
+    declared = [("${item}.bin", True), ("m/${a}-${b.c}.json", False), ("m/x.y", True)]
+    assert data._is_cached("one.bin", declared) is True
+    assert data._is_cached("m/1-2.json", declared) is False
+    assert data._is_cached("m/x.y", declared) is True
+    assert data._is_cached("m/x", [("${a}", True), ("m/${b}", False)]) is None
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_an_output_below_a_templated_wdir_is_cached_or_its_stage_is_named(repos, caplog, known):
+    repo = repos.make("git_and_dvc")
+    repo.write("params.yaml", "where: work\n")
+    repo.write("work/.keep", "")
+    repo.write(
+        "dvc.yaml",
+        "stages:\n  train:\n    wdir: ${where}\n    cmd: echo 1 > model.pt\n    outs: [model.pt]\n",
+    )
+    dvc_inside("repro", "-q")
+    repo.git("add", "-A")
+    repo.commit()
+    (repo.root / "work" / "model.pt").unlink()
+    repo.write("work/model.pt", "by hand")
+    if not known:
+        repo.write("params.yaml", "other: 1\n")
+    record = record_of(repo)
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        found = commit(record)
+        sha = experiments.save(record, Outcome(), found.overrides, found.covered)
+    if known:
+        assert dvc.api.read("work/model.pt", repo=str(repo.root), rev=sha) == "by hand"
+        assert not caplog.records
+    else:
+        assert "The stage 'train' of" in caplog.text, "what is left out is said"
+
+
 def test_data_stays_as_it_is_when_it_is_not_to_be_committed(repos):
     repo = repos.make("dataset")
     repo.write("data/labels.csv", "changed\n")
