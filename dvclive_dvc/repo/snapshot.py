@@ -198,6 +198,9 @@ class Blobs:
                 data = file.read()
         except (FileNotFoundError, NotADirectoryError):
             return
+        except OSError as error:
+            self._keep_staged(path, before, error)
+            return
         if _could_change(data, rules):
             self._waiting[path] = before
         else:
@@ -277,14 +280,18 @@ class Blobs:
         try:
             self._done.update(self._added({path: before}))
         except RepositoryError as error:
-            logger.warning(
-                "'%s' could not be taken as it is on disk, so the experiment %s: %s",
-                os.fsdecode(path),
-                "has it as it is staged" if before else "is without it",
-                error,
-            )
-            if before:
-                self._done[path] = before
+            self._keep_staged(path, before, error)
+
+    def _keep_staged(self, path: bytes, before: trees.Entry | None, error: Exception) -> None:
+        """One file that cannot be read or filtered does not cost the run."""
+        logger.warning(
+            "'%s' could not be taken as it is on disk, so the experiment %s: %s",
+            os.fsdecode(path),
+            "has it as it is staged" if before else "is without it",
+            error,
+        )
+        if before:
+            self._done[path] = before
 
     def _added(self, files: Mapping[bytes, trees.Entry | None]) -> dict[bytes, trees.Entry]:
         """What `git add` makes of the files, on an index of their own."""

@@ -18,7 +18,7 @@ from saved_runs import record_of, write_run
 from dvclive_dvc import Live
 from dvclive_dvc.backend import Outcome
 from dvclive_dvc.errors import RepositoryError
-from dvclive_dvc.repo import experiments, git
+from dvclive_dvc.repo import experiments, git, snapshot
 
 SHAPES = [
     "alternates",
@@ -315,3 +315,30 @@ def test_line_endings_that_safecrlf_would_refuse_do_not_cost_the_run(repos):
     write_run(record.dir)
     commit = experiments.save(record, Outcome())
     assert repo.git("show", f"{commit}:src/train.py") == "EPOCHS = 4\nLR = 1"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_tracked_file_that_may_not_be_read_stays_as_it_is_staged(repos, caplog):
+    repo = repos.make("git_and_dvc")
+    before = repo.git("show", "HEAD:src/train.py")
+    secret = repo.write("src/train.py", "SECRET = 1\n")
+    secret.chmod(0)
+    try:
+        with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+            commit = experiments.save(record_of(repo), Outcome())
+    finally:
+        secret.chmod(0o644)
+    assert repo.git("show", f"{commit}:src/train.py") == before
+    assert "'src/train.py' could not be taken as it is on disk" in caplog.text
+
+
+def test_a_file_that_no_system_call_reaches_stays_as_it_is_staged(repos, caplog):
+    repo = repos.make("git_and_dvc")
+    (repo.root / "loop").symlink_to("loop")
+    staged = (0o100644, bytes(range(20)))
+    blobs = snapshot.Blobs(git.Git(repo.root))
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        blobs.add(b"loop/file", staged)
+        blobs.add(b"loop/new")
+    assert blobs.result() == {b"loop/file": staged}
+    assert "'loop/new' could not be taken as it is on disk" in caplog.text
