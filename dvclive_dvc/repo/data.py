@@ -109,8 +109,18 @@ def committed(record: Record, store: Callable[[Path], Content]) -> Committed:
             new.setdefault(output.pointer, []).append((output, hashed))
     overrides = {}
     for name, changes in new.items():
-        text = (record.git_root / name).read_text(encoding="utf-8")
-        overrides[name] = _updated(text, name, changes).encode("utf-8")
+        try:
+            text = (record.git_root / name).read_text(encoding="utf-8")
+            overrides[name] = _updated(text, name, changes).encode("utf-8")
+        except Exception as error:  # noqa: BLE001 - a parser's errors are of all kinds
+            # PyYAML takes the last of a key's values, ruamel.yaml refuses two.
+            logger.warning(
+                "'%s' cannot be updated, so the experiment has the old pointers of changed data: "
+                "%s. Mend the file and run `dvc commit`.",
+                name,
+                " ".join(str(error).split())[:200],
+            )
+            continue
         logger.info(
             "Data changed since it was added to DVC; its new content is in the cache and in the "
             "experiment: %s.",
@@ -297,7 +307,11 @@ def _load_yaml(data: bytes) -> Any:
         document = yaml.load(data, loader)  # noqa: S506 - both are safe loaders
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
-    return document if isinstance(document, dict) else {}
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ValueError(f"it holds a {type(document).__name__} where DVC writes keys and values")  # noqa: TRY004 - wrong content, not a wrong call
+    return document
 
 
 # -- which of them changed -------------------------------------------------------------------
