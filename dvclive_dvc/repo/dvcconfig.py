@@ -31,7 +31,13 @@ def value(dvc_root: Path, section: str, option: str) -> str | None:
         except (ValueError, configparser.Error):
             continue
         found = parser.get(section, option, fallback=found)
-    return found.strip("\"'") if found else found
+    return _unquoted(found) if found else found
+
+
+def _unquoted(text: str) -> str:
+    """A value as DVC's parser (configobj) reads it: a comment ends it, quotes protect a `#`."""
+    quoted = re.match(r"""(["'])(.*?)\1\s*(#|$)""", text)
+    return quoted[2] if quoted else text.partition("#")[0].strip()
 
 
 def _files(dvc_root: Path) -> Iterator[Path]:

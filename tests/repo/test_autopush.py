@@ -59,6 +59,15 @@ def test_nothing_is_pushed_unasked(repo, tmp_path):
     assert pushed(tmp_path) == {}
 
 
+@pytest.mark.parametrize("said", ["true  # every run", '"true" # every run', "true#every run"])
+def test_a_comment_behind_the_switch_is_none_of_its_value(repo, tmp_path, said):
+    local = repo.root / ".dvc" / "config.local"
+    local.write_text(f"[exp]\n    auto_push = {said}\n")
+    assert dvc_inside("config", "exp.auto_push").strip().lower() == "true", "as DVC reads it"
+    commit = save(repo)
+    assert pushed(tmp_path) == {"first-run": commit}
+
+
 def test_the_variable_wins_over_the_configuration(repo, tmp_path, monkeypatch):
     dvc_inside("config", "-q", "exp.auto_push", "true")
     monkeypatch.setenv("DVC_EXP_AUTO_PUSH", "off")
