@@ -417,7 +417,6 @@ def test_random_names_are_dvcs_own_and_follow_no_seed(repos):
         "a/b", "with space", "two..dots", "-option", "ends.lock", "a~1",
         pytest.param("x" * 300, id="long"),
         pytest.param("a\0b", id="null"),
-        pytest.param("\udcff", id="surrogate"),
     ],
 )  # fmt: skip
 def test_a_name_that_git_or_dvc_refuse_gives_a_warning_and_a_fresh_one(repos, caplog, name):
