@@ -653,7 +653,7 @@ class Live:
         """Ends the run with how it ended; a second time only writes out what came since."""
         # Noted before anything can cut in: what is not saved is kept with how it ended.
         if not self._muted:
-            self._outcome = self._outcome or outcome
+            self._outcome = outcome = self._outcome or outcome
         try:
             self._end_monitor()
             with self._lock:
@@ -672,13 +672,13 @@ class Live:
                 self._sync_at_last()
                 self._metrics.close()
                 if not self._ended:
-                    self._saved = self._backend.save(self._outcome or outcome)
-                    self._ended = True
+                    self._saved = self._backend.save(outcome)
                 self._losses.tell()
         finally:
-            # Also where a second Ctrl-C cut in: what is not saved is noted for a later run.
-            if not self._muted:
-                self._backend.close(self._outcome)
+            # Also where a second Ctrl-C cut in: what is not saved is noted for a later run. Once:
+            # the folder may be another run's by the next time.
+            if not self._muted and not self._ended:
+                self._backend.close(outcome)
                 self._watch.cancel()
                 occupied.let_go(self._layout.root)
                 self._ended = True

@@ -51,6 +51,16 @@ def test_a_second_process_is_refused_in_a_repository_too(repos):
     assert "RunInProgressError" in done.stderr
 
 
+def test_a_run_that_ends_again_does_not_free_the_folder_of_the_one_after_it():
+    former = live()
+    former.end()
+    present = live()
+    former.end()
+    done = python(SECOND, check=False)
+    present.end()
+    assert "RunInProgressError" in done.stderr, "the folder was given away under the present run"
+
+
 def test_the_folder_is_free_once_the_run_has_ended():
     with live() as run:
         run.log_metric("a", 1)
