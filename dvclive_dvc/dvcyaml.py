@@ -269,23 +269,26 @@ def _artifacts(entries: Entries, folder: Path, owned: Owned, *, whole: bool) -> 
         name, value = entry
         if not isinstance(name, str):
             return str(name) if whole else None
-        path = _resolved(value.get("path") if isinstance(value, dict) else None, folder)
+        path = _resolved(_spelt(value), folder)
         inside = path is not None and owned.holds(path)
         return name if whole or inside or name in entries.artifacts or name in before else None
 
     def writer(name: str, artifact: Artifact) -> Callable[[Any], Any]:
         def make(old: Any) -> Any:
             new = _artifact(artifact, folder)
-            there = old[1] if old is not None else None
-            if isinstance(there, dict) and _resolved(there.get("path"), folder) == str(
-                artifact.path
-            ):
-                new["path"] = there["path"]
+            spelt = _spelt(old[1]) if old is not None else None
+            if _resolved(spelt, folder) == str(artifact.path):
+                new["path"] = spelt
             return (name, new)
 
         return make
 
     return _Section(mine, {name: writer(name, one) for name, one in entries.artifacts.items()})
+
+
+def _spelt(value: Any) -> Any:
+    """The path of an artifact's entry, as it is written there."""
+    return value.get("path") if isinstance(value, dict) else None
 
 
 def _replaced(
@@ -298,7 +301,7 @@ def _replaced(
         return
     for name, value in _entries_of(_document(text, file)[0].get("artifacts")):
         if name in fresh:
-            spelt = value.get("path") if isinstance(value, dict) else None
+            spelt = _spelt(value)
             path = _resolved(spelt, file.parent)
             inside = path is not None and owned.holds(path)
             if not inside and path != str(entries.artifacts[name].path):

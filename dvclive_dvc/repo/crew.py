@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from .objects import Objects, Stamp, Stored
+from .objects import Objects, Stamp, Stored, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -161,17 +161,21 @@ def _ready(busy: list[_Helper], *, wait: bool) -> list[_Helper]:
 # -- in the helper -------------------------------------------------------------------------------
 
 
+class _AskDvcError(Exception):
+    """What only DVC can say or do, and so the process that asked for help."""
+
+
 class _Elsewhere:
-    """DVC's cache as a helper knows it: what DVC itself would have to be asked is left undone."""
+    """DVC's cache as a helper knows it, without DVC."""
 
     def __init__(self, root: str) -> None:
         self.path = root
 
     def makedirs(self, path: str) -> None:
-        raise NotImplementedError(path)
+        raise _AskDvcError(path)
 
     def check(self, md5: str) -> None:
-        raise NotImplementedError(md5)
+        raise _AskDvcError(md5)
 
 
 def serve() -> None:
@@ -201,8 +205,7 @@ def _done(objects: Objects, path: str, *, link: bool) -> tuple[object, ...] | No
 
 def _send(file: IO[bytes], message: Any) -> None:
     data = marshal.dumps(message)
-    file.write(_LENGTH.pack(len(data)) + data)
-    file.flush()
+    write_whole(file.fileno(), _LENGTH.pack(len(data)) + data)
 
 
 def _receive(file: IO[bytes]) -> Any:

@@ -201,8 +201,9 @@ def _outputs_in_lock(folder: str, name: str, document: Any, dvc_root: Path) -> I
         definition = definition.get("do") or definition
         if not definition:
             continue
-        paths = [out["path"] for out in locked.get("outs") or ()]
-        if _needs_resolving(definition, paths):
+        outs = locked.get("outs") or ()
+        cached = _are_cached(outs, definition)
+        if None in cached or "${" in (definition.get("wdir") or ""):
             try:
                 definition = resolve(stage)
             except Exception as error:  # noqa: BLE001 - DVC and its libraries raise all kinds
@@ -214,21 +215,18 @@ def _outputs_in_lock(folder: str, name: str, document: Any, dvc_root: Path) -> I
                     " ".join(str(error).split())[:200],
                 )
                 continue
+            cached = _are_cached(outs, definition)
         base = os.path.join(folder, definition.get("wdir") or ".")  # noqa: PTH118
-        declared = list(_declared(definition))
-        for place, out in enumerate(locked.get("outs") or ()):
-            if _is_cached(out["path"], declared) is not False:
+        for place, out in enumerate(outs):
+            if cached[place] is not False:
                 made = _output(base, name, ("stages", stage, "outs", place), out)
                 if made is not None:
                     yield made
 
 
-def _needs_resolving(definition: Mapping[str, Any], paths: list[str]) -> bool:
-    """Whether only DVC can tell where a stage's outputs are, or which of them are Git's."""
-    if "${" in (definition.get("wdir") or ""):
-        return True
-    declared = list(_declared(definition))
-    return any(_is_cached(path, declared) is None for path in paths)
+def _are_cached(outs: Iterable[Any], definition: Mapping[str, Any]) -> list[bool | None]:
+    declared = dict(_declared(definition))
+    return [_is_cached(out["path"], declared) for out in outs]
 
 
 def _declared(definition: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
@@ -242,16 +240,17 @@ def _declared(definition: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
                 yield out, True
 
 
-def _is_cached(path: str, declared: list[tuple[str, bool]]) -> bool | None:
-    """Whether DVC caches a locked output; None where its templates leave that open."""
-    exact = {cached for spelt, cached in declared if spelt == path}
+def _is_cached(path: str, declared: Mapping[str, bool]) -> bool | None:
+    """Whether DVC caches a locked output; None where only DVC can tell, its templates filled in."""
+    if path in declared:
+        return declared[path]
     like = {
         cached
-        for spelt, cached in declared
+        for spelt, cached in declared.items()
         if "${" in spelt and re.fullmatch(_TEMPLATE.sub(".*", re.escape(spelt)), path)
     }
     # What no stage declares any more is data as dvc.lock has it.
-    found = exact or like or {True}
+    found = like or {True}
     return found.pop() if len(found) == 1 else None
 
 

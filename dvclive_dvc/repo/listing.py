@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from .. import files
 from ..errors import ArtifactError
+from .objects import INODE_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from .objects import Stamp
+    from .objects import Stamp, Version
 
 _VERSION = 1
 _HASH = 16  # bytes of an md5
-_63_BITS = 0x7FFF_FFFF_FFFF_FFFF  # an inode may use all 64, a column has room for a signed one
 _STAMP = 3  # inode, change time in ns, size
 _DVC_IGNORES = frozenset({".git", ".hg", ".dvc"})
 
@@ -60,13 +60,13 @@ class Listing:
     def append(self, name: str, status: os.stat_result) -> None:
         """Adds a file at the end."""
         self.names.append(name)
-        self.stamps.extend((status.st_ino & _63_BITS, status.st_ctime_ns, status.st_size))
+        self.stamps.extend((status.st_ino & INODE_BITS, status.st_ctime_ns, status.st_size))
         self.mtimes.append(status.st_mtime)
 
     def put(self, place: int, status: os.stat_result | Stamp) -> None:
         """Replaces the stamps of one file."""
         first, stamps = place * _STAMP, self.stamps
-        stamps[first] = status.st_ino & _63_BITS
+        stamps[first] = status.st_ino & INODE_BITS
         stamps[first + 1] = status.st_ctime_ns
         stamps[first + 2] = status.st_size
         self.mtimes[place] = status.st_mtime
@@ -92,7 +92,7 @@ class Listing:
         """The size of one file, in bytes."""
         return self.stamps[place * _STAMP + 2]
 
-    def version(self, place: int) -> tuple[int, float, int]:
+    def version(self, place: int) -> Version:
         """What `objects.version` says of one file."""
         return self.inode(place), self.mtimes[place], self.size(place)
 
@@ -195,7 +195,7 @@ def _scan_folder(
         if status.st_nlink > 1:
             found.linked.append(len(found.names))
         name_it(prefix + name)
-        stamp_it((status.st_ino & _63_BITS, status.st_ctime_ns, status.st_size))
+        stamp_it((status.st_ino & INODE_BITS, status.st_ctime_ns, status.st_size))
         date_it(status.st_mtime)
 
 

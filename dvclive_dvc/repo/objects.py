@@ -42,7 +42,8 @@ _CREATE: int = (
 )
 
 
-_63_BITS = (1 << 63) - 1  # what `listing.Listing` keeps of an inode
+# An inode may use all 64; a column of `listing.Listing` has room for a signed number.
+INODE_BITS = (1 << 63) - 1
 
 # Inode, time in seconds and size; a change of the number of links is none of the content.
 Version = tuple[int, float, int]
@@ -158,7 +159,7 @@ class Objects:
         fd = self._create(self.root, temp)
         try:
             try:
-                _write(fd, data)
+                write_whole(fd, data)
                 self._protect(fd)
             finally:
                 os.close(fd)
@@ -351,7 +352,7 @@ def _umask() -> int:
 
 def version(status: os.stat_result | Stamp) -> Version:
     """What tells the content of a file from an earlier or later one."""
-    return status.st_ino & _63_BITS, status.st_mtime, status.st_size
+    return status.st_ino & INODE_BITS, status.st_mtime, status.st_size
 
 
 def _refuse_another(path: str, seen: Version) -> None:
@@ -381,7 +382,8 @@ def _opened(path: str, flags: int, mode: int = 0o777) -> Iterator[int]:
         os.close(fd)
 
 
-def _write(fd: int, data: bytes | memoryview) -> None:
+def write_whole(fd: int, data: bytes | memoryview) -> None:
+    """Writes all of it: a signal may cut a single call short."""
     done = os.write(fd, data)
     if done != len(data):
         rest = memoryview(data)
@@ -400,7 +402,7 @@ def _digest(
         while count := os.readv(fd, [buffer]):
             hasher.update(buffer[:count])
             if out is not None:
-                _write(out, buffer[:count])
+                write_whole(out, buffer[:count])
             size += count
             told(count)
         return hasher.hexdigest(), size
@@ -432,7 +434,7 @@ def _digest_beside(
                 break
             # The write comes first: a buffer in `full` is the hasher's to give back.
             if out is not None:
-                _write(out, buffer[:count])
+                write_whole(out, buffer[:count])
             full.put((buffer, count))
             size += count
             told(count)

@@ -34,6 +34,12 @@ def commit(record):
     return data.committed(record, store_of(record))
 
 
+def saved(record):
+    """What of DVC's data changed, and the experiment with it."""
+    found = commit(record)
+    return found, experiments.save(record, Outcome(), found.overrides, found.covered)
+
+
 def test_a_changed_file_is_cached_and_only_the_experiment_points_to_it(repos):
     repo = repos.make("git_and_dvc")
     repo.write("model.pt", "old weights")
@@ -44,8 +50,7 @@ def test_a_changed_file_is_cached_and_only_the_experiment_points_to_it(repos):
     write_run(record.dir)
     before = repo.state()
 
-    found = commit(record)
-    sha = experiments.save(record, Outcome(), found.overrides, found.covered)
+    found, sha = saved(record)
 
     assert repo.state() == before, "the user's own pointer stays as it is"
     assert list(found.overrides) == ["model.pt.dvc"]
@@ -59,8 +64,7 @@ def test_a_changed_folder_is_cached_whole(repos):
     (repo.root / "data" / "labels.csv").unlink()
     record = record_of(repo)
 
-    found = commit(record)
-    sha = experiments.save(record, Outcome(), found.overrides, found.covered)
+    _, sha = saved(record)
 
     with contextlib.closing(Repo(str(repo.root))) as project:
         listing = project.ls(str(repo.root), "data", rev=sha, recursive=True)
@@ -74,8 +78,7 @@ def test_a_changed_output_of_a_stage_is_pointed_to_by_the_experiments_dvc_lock(r
     (repo.root / "model.pt").unlink()  # DVC may have linked it
     repo.write("model.pt", "trained by hand")
     record = record_of(repo)
-    found = commit(record)
-    sha = experiments.save(record, Outcome(), found.overrides, found.covered)
+    found, sha = saved(record)
     assert list(found.overrides) == ["dvc.lock"]
     assert dvc.api.read("model.pt", repo=str(repo.root), rev=sha) == "trained by hand"
     old = repo.git("show", "HEAD:dvc.lock").splitlines()
@@ -170,8 +173,7 @@ def test_a_broken_pointer_in_a_corner_is_named_and_the_rest_is_saved(repos, capl
     repo.write("data/labels.csv", "changed\n")
     record = record_of(repo)
     with caplog.at_level(logging.WARNING, "dvclive_dvc"):
-        found = commit(record)
-        experiments.save(record, Outcome(), found.overrides, found.covered)
+        found, _ = saved(record)
     assert list(found.overrides) == ["data.dvc"]
     assert repo.experiments()
     assert name in caplog.text
@@ -190,8 +192,7 @@ def test_a_key_that_stands_twice_in_a_pointer_costs_its_own_update_alone(repos, 
     repo.write("other.bin", "new")
     record = record_of(repo)
     with caplog.at_level(logging.WARNING, "dvclive_dvc"):
-        found = commit(record)
-        experiments.save(record, Outcome(), found.overrides, found.covered)
+        found, _ = saved(record)
     assert list(found.overrides) == ["other.bin.dvc"]
     assert repo.experiments(), "the run is saved"
     assert "'data.dvc' cannot be updated" in caplog.text
@@ -221,8 +222,7 @@ def test_a_templated_output_that_git_keeps_is_left_to_git(repos):
         repo.write(name, "77\n")
     record = record_of(repo)
 
-    found = commit(record)
-    sha = experiments.save(record, Outcome(), found.overrides, found.covered)
+    found, sha = saved(record)
 
     assert {Path(path).name for path in found.covered} == {"a.bin", "b.bin", "out"}
     for name in ("a.json", "b.json", "score"):
@@ -232,11 +232,11 @@ def test_a_templated_output_that_git_keeps_is_left_to_git(repos):
 
 
 def test_templates_that_leave_no_doubt_are_decided_without_dvc():
-    declared = [("${item}.bin", True), ("m/${a}-${b.c}.json", False), ("m/x.y", True)]
+    declared = {"${item}.bin": True, "m/${a}-${b.c}.json": False, "m/x.y": True}
     assert data._is_cached("one.bin", declared) is True
     assert data._is_cached("m/1-2.json", declared) is False
     assert data._is_cached("m/x.y", declared) is True
-    assert data._is_cached("m/x", [("${a}", True), ("m/${b}", False)]) is None
+    assert data._is_cached("m/x", {"${a}": True, "m/${b}": False}) is None
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -257,8 +257,7 @@ def test_an_output_below_a_templated_wdir_is_cached_or_its_stage_is_named(repos,
         repo.write("params.yaml", "other: 1\n")
     record = record_of(repo)
     with caplog.at_level(logging.WARNING, "dvclive_dvc"):
-        found = commit(record)
-        sha = experiments.save(record, Outcome(), found.overrides, found.covered)
+        _, sha = saved(record)
     if known:
         assert dvc.api.read("work/model.pt", repo=str(repo.root), rev=sha) == "by hand"
         assert not caplog.records
