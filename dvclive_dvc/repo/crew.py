@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 _Job = TypeVar("_Job")
 
-# Below so many files a helper would be ready when the work is done.
-WORTH_IT = 600
+# Below so many files a helper costs what it saves: it starts for as long as hundreds take.
+WORTH_IT = 2000
 _SHARE = 128  # files asked for at a time
 _AHEAD = 2  # shares that wait at a helper, so that it never waits for this process
 _PATIENCE = 10.0  # seconds for a helper to finish its shares
