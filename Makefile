@@ -4,7 +4,7 @@
 #   make test    runs all tests          (make test ARGS="-k report")
 #   make lint    ruff and mypy
 #   make faults  kills 300 trainings at random moments and 150 at chosen ones, fills and breaks
-#                disks, and prints the figures (half an hour on two cores)
+#                disks, and prints the figures (ten minutes and more on two cores)
 #                (make faults ROUNDS=24 for less)
 #   make bench   times this package and the public dvclive in turn
 #                (make bench ROWS=end; BENCH=full for the long rows)
