@@ -655,14 +655,18 @@ class Live:
         if not self._muted:
             self._outcome = outcome = self._outcome or outcome
         try:
-            self._end_monitor()
-            with self._lock:
-                # The step after the last next_step() never began: say the last one that did.
-                if isinstance(self.summary.get("step"), int):
-                    self._step = self.summary["step"]
-                if self._muted:
-                    # Not ended: it is its parent that a forked child must not take the folder from.
-                    return
+            self._end_monitor()  # outside the lock, for which its thread may be waiting
+        except BaseException:
+            self._close(outcome)
+            raise
+        with self._lock:
+            # The step after the last next_step() never began: say the last one that did.
+            if isinstance(self.summary.get("step"), int):
+                self._step = self.summary["step"]
+            if self._muted:
+                # Not ended: it is its parent that a forked child must not take the folder from.
+                return
+            try:
                 if self._has_images and (
                     self._cache_images or self._layout.images_pointer.exists()
                 ):
@@ -674,14 +678,18 @@ class Live:
                 if not self._ended:
                     self._saved = self._backend.save(outcome)
                 self._losses.tell()
-        finally:
-            # Also where a second Ctrl-C cut in: what is not saved is noted for a later run. Once:
-            # the folder may be another run's by the next time.
-            if not self._muted and not self._ended:
-                self._backend.close(outcome)
-                self._watch.cancel()
-                occupied.let_go(self._layout.root)
-                self._ended = True
+            finally:
+                # Also where a second Ctrl-C cut in: what is not saved is noted for a later run.
+                self._close(outcome)
+
+    def _close(self, outcome: Outcome) -> None:
+        """Lets go of everything, once: the folder may be another run's by the next time."""
+        if self._muted or self._ended:
+            return
+        self._backend.close(outcome)
+        self._watch.cancel()
+        occupied.let_go(self._layout.root)
+        self._ended = True
 
     def _sync_at_last(self) -> None:
         # What a user put into `summary` by hand may be refused; the run is saved all the same, and
