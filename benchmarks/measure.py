@@ -169,7 +169,8 @@ def measure(row: Row, bench: Bench, place: Path, *, repeats: int | None = None) 
     try:
         row.prepare(bench, place)
         for number in range(-1 if row.warm_up else 0, rounds):
-            for name, contender in contenders.items():
+            for name in _from(number, list(contenders)):
+                contender = contenders[name]
                 if name in failed or (name in row.slow and number != 0):
                     continue
                 try:
@@ -184,6 +185,13 @@ def measure(row: Row, bench: Bench, place: Path, *, repeats: int | None = None) 
         shutil.rmtree(place, ignore_errors=True)
     medians = {name: _median(found) for name, found in results.items()}
     return Measured(row, medians, rounds)
+
+
+def _from(number: int, names: list[str]) -> list[str]:
+    # Who comes first changes: what one writes the disk may still be busy with in the next one's
+    # time.
+    first = number % len(names)
+    return names[first:] + names[:first]
 
 
 def _median(results: list[Result]) -> Result | None:
