@@ -7,7 +7,7 @@
 #                disks, and prints the figures (ten minutes and more on two cores)
 #                (make faults ROUNDS=24 for less)
 #   make bench   times this package and the public dvclive in turn
-#                (make bench ROWS=end; BENCH=full for the long rows)
+#                (make bench ROWS=end; BENCH=full for the long rows; BASE=folder for another disk)
 
 PYTHON ?= python3
 VENV := .venv
@@ -43,7 +43,7 @@ format: $(DEV)
 	$(VENV)/bin/ruff format .
 
 bench: $(DEV) $(PUBLIC)
-	$(VENV)/bin/python -m benchmarks --public $(BENCH_VENV)/bin/python --$(BENCH) $(if $(ROWS),--rows '$(ROWS)')
+	$(VENV)/bin/python -m benchmarks --public $(BENCH_VENV)/bin/python --$(BENCH) $(if $(ROWS),--rows '$(ROWS)') $(if $(BASE),--base '$(BASE)')
 
 $(DEV): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
