@@ -101,6 +101,11 @@ def _pinned(start: Path, environ: Mapping[str, str]) -> dict[str, str]:
     for name in _PATHS:
         if name in pinned:
             pinned[name] = os.path.normpath(start / pinned[name])
+    others = pinned.get("GIT_ALTERNATE_OBJECT_DIRECTORIES", "")
+    if others and '"' not in others:  # quoted as C has it, which is left as it was given
+        pinned["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = os.pathsep.join(
+            os.path.normpath(start / one) for one in others.split(os.pathsep) if one
+        )
     # Without these two the others name no repository of their own; Git sets GIT_PREFIX for
     # every alias and hook, which is no reason to leave the usual path.
     pinned.pop("GIT_PREFIX", None)
@@ -208,10 +213,10 @@ class Git:
 
         repo = _open(self._variables.get("GIT_DIR") or str(self.root))
         objects = self._variables.get("GIT_OBJECT_DIRECTORY")
-        if objects:
-            odb = pygit2.Odb(objects)
-            others = self._variables.get("GIT_ALTERNATE_OBJECT_DIRECTORIES", "")
-            for path in filter(None, others.split(os.pathsep)):
+        others = self._variables.get("GIT_ALTERNATE_OBJECT_DIRECTORIES")
+        if objects or others:
+            odb = pygit2.Odb(objects or str(self._common_dir(repo) / "objects"))
+            for path in filter(None, (others or "").split(os.pathsep)):
                 odb.add_disk_alternate(path)
             repo.set_odb(odb)
         return repo
@@ -219,8 +224,11 @@ class Git:
     @cached_property
     def common_dir(self) -> Path:
         """Where the references are."""
+        return self._common_dir(self.repo)
+
+    def _common_dir(self, repo: pygit2.Repository) -> Path:
         given = self._variables.get("GIT_COMMON_DIR")
-        return Path(given) if given else common_dir(Path(os.path.realpath(self.repo.path)))
+        return Path(given) if given else common_dir(Path(os.path.realpath(repo.path)))
 
     @property
     def head(self) -> str | None:

@@ -231,3 +231,16 @@ def test_pointers_are_listed_as_git_lists_them(repos, shape):
         asked = repo.git("ls-files", "-z", "--", f"{prefix}*.dvc", f"{prefix}*dvc.lock").split("\0")
         found = snapshot.named_like(git.Git(repo.root), prefix, ".dvc", "dvc.lock")
         assert found == sorted(asked[:-1])
+
+
+def test_objects_that_only_an_alternate_named_by_the_environment_has_are_found(
+    repos, monkeypatch, tmp_path
+):
+    repo = repos.make("git_and_dvc")
+    own = repo.root / ".git" / "objects"
+    own.rename(tmp_path / "others")
+    own.mkdir()
+    monkeypatch.setenv("GIT_ALTERNATE_OBJECT_DIRECTORIES", "../others")
+    commit = _save(repo)
+    assert repo.git("show", f"{commit}:src/train.py") == repo.git("show", "HEAD:src/train.py")
+    assert (own / commit[:2] / commit[2:]).exists(), "the commit went elsewhere"
