@@ -220,10 +220,12 @@ def _tree(
         elif before is not None:
             blobs.amend(path, before)
     for path in tracked.conflict:
-        logger.warning(
-            "'%s' is in conflict; the experiment has it as it is in the working tree.",
-            os.fsdecode(path),
+        text = (
+            "'%s' is in conflict; the experiment has it as it is in the working tree."
+            if path in tracked.on_disk
+            else "The submodule '%s' is in conflict; the experiment has the commit that HEAD has."
         )
+        logger.warning(text, os.fsdecode(path))
     changes: dict[bytes, trees.Entry | None] = dict(tracked.staged)
     changes.update(dict.fromkeys(tracked.on_disk))
     changes.update(blobs.result())

@@ -47,7 +47,8 @@ class Tracked:
     staged:   what the index has otherwise than `base`, where the file on disk is the index's.
     on_disk:  files whose content on disk is not the index's, with the mode they have there;
               the entry is what the index has (None where it has nothing yet).
-    conflict: files in conflict; they are among `on_disk`, too.
+    conflict: what is in conflict; files are among `on_disk`, too, and submodules stay as `base`
+              has them, which is "ours".
     """
 
     base: bytes
@@ -107,10 +108,11 @@ class Status:
 def _take(line: bytes, tracked: Tracked) -> None:
     # git-status(1), "Changed Tracked Entries" and "Unmerged Entries" of porcelain format 2.
     if line[:1] == b"u":
-        *_, on_disk, _, ours, _, path = line.split(b" ", 10)
-        entry = (int(on_disk, 8) or trees.FILE, bytes.fromhex(ours.decode("ascii")))
-        tracked.on_disk[path] = entry if any(entry[1]) else None
+        _, _, submodule, *_, on_disk, _, ours, _, path = line.split(b" ", 10)
         tracked.conflict.append(path)
+        if submodule.startswith(b"N"):
+            entry = (int(on_disk, 8) or trees.FILE, bytes.fromhex(ours.decode("ascii")))
+            tracked.on_disk[path] = entry if any(entry[1]) else None
         return
     _, states, submodule, _, index_mode, disk_mode, _, sha, path = line.split(b" ", 8)
     in_index = (int(index_mode, 8), bytes.fromhex(sha.decode("ascii")))
@@ -145,6 +147,8 @@ def _by_libgit2(git: Git, baseline: str) -> Tracked:
         tracked.staged[new.raw_path] = None if gone else (int(new.mode), new.id.raw)
     for delta in index.diff_to_workdir(options).deltas:
         old, path = delta.old_file, delta.old_file.raw_path or delta.new_file.raw_path
+        if delta.status == states.CONFLICTED:
+            tracked.conflict.append(path)
         if delta.status == states.UNTRACKED or int(old.mode) == trees.SUBMODULE:
             continue
         if delta.status == states.DELETED:
@@ -155,8 +159,6 @@ def _by_libgit2(git: Git, baseline: str) -> Tracked:
             continue
         mode = int(delta.new_file.mode) or trees.FILE
         tracked.on_disk[path] = (mode, old.id.raw) if any(old.id.raw) else None
-        if delta.status == states.CONFLICTED:
-            tracked.conflict.append(path)
     return tracked
 
 

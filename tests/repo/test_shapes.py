@@ -342,3 +342,23 @@ def test_a_file_that_no_system_call_reaches_stays_as_it_is_staged(repos, caplog)
         blobs.add(b"loop/new")
     assert blobs.result() == {b"loop/file": staged}
     assert "'loop/new' could not be taken as it is on disk" in caplog.text
+
+
+@pytest.mark.parametrize("with_git", [True, False])
+def test_a_submodule_in_conflict_stays_at_the_commit_of_ours(repos, with_git, monkeypatch, caplog):
+    repo = repos.make("submodules")
+    ours = repo.git("rev-parse", "HEAD:clean")
+    theirs = repo.git("-C", "moved", "rev-parse", "HEAD")
+    lines = f"0 {'0' * 40}\tclean\n" + "".join(
+        f"160000 {commit} {stage}\tclean\n" for stage, commit in ((2, ours), (3, theirs))
+    )
+    repo.git("update-index", "--index-info", input=lines)
+    record = record_of(repo)
+    write_run(record.dir)
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        if not with_git:
+            patch.setenv("PATH", "")
+        commit = experiments.save(record, Outcome())
+    listed = repo.git("ls-tree", commit, "clean")
+    assert listed == f"160000 commit {ours}\tclean", "the submodule vanished or moved"
+    assert "The submodule 'clean' is in conflict" in caplog.text, "nobody was told"
