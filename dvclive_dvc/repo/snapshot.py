@@ -175,6 +175,7 @@ class Blobs:
         self._attributes: dict[bytes, bytes] = {}
         self._waiting: dict[bytes, trees.Entry | None] = {}
         self._done: dict[bytes, trees.Entry] = {}
+        self._unread: dict[bytes, tuple[trees.Entry | None, OSError]] = {}
         self._file_modes: bool | None = None
 
     def add(self, path: bytes, before: trees.Entry | None = None) -> None:
@@ -201,7 +202,7 @@ class Blobs:
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
-            self._keep_staged(path, before, error)
+            self._unread[path] = (before, error)
             return
         if _could_change(data, rules):
             self._waiting[path] = before
@@ -212,6 +213,8 @@ class Blobs:
         """Tells of a file added already what the index has there; see `add`."""
         if path in self._waiting:
             self._waiting[path] = before
+        elif path in self._unread:
+            self._unread[path] = (before, self._unread[path][1])
         elif path in self._done and self._done[path][0] != trees.LINK:
             mode, blob = self._done[path]
             self._done[path] = (self._mode(mode, before), blob)
@@ -224,6 +227,9 @@ class Blobs:
             else:
                 self._clean_by_libgit2()
             self._waiting = {}
+        for path, (before, error) in self._unread.items():
+            self._keep_staged(path, before, error)
+        self._unread = {}
         return self._done
 
     def _blob(self, data: bytes) -> bytes:

@@ -362,3 +362,15 @@ def test_a_submodule_in_conflict_stays_at_the_commit_of_ours(repos, with_git, mo
     listed = repo.git("ls-tree", commit, "clean")
     assert listed == f"160000 commit {ours}\tclean", "the submodule vanished or moved"
     assert "The submodule 'clean' is in conflict" in caplog.text, "nobody was told"
+
+
+def test_a_file_of_the_run_that_cannot_be_read_stays_as_it_is_staged(repos, caplog):
+    repo = repos.make("git_and_dvc")
+    (repo.root / "loop").symlink_to("loop")
+    staged = (0o100644, bytes(range(20)))
+    blobs = snapshot.Blobs(git.Git(repo.root))
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        blobs.add(b"loop/file")
+        blobs.amend(b"loop/file", staged)
+        assert blobs.result() == {b"loop/file": staged}, "what is staged dropped out"
+    assert "the experiment has it as it is staged" in caplog.text, "the warning says otherwise"
