@@ -46,6 +46,12 @@ LOCAL_VARIABLES = (
 )
 # The numbers Git gives to the kinds of objects (gitformat-pack(5)).
 _KINDS = {"commit": 1, "tree": 2, "blob": 3}
+# Whoever writes an index, be it one of its own, calls the hook `post-index-change`.
+_SETTINGS = (
+    *("-c", "core.fsmonitor=false"),
+    *("-c", "core.hooksPath=/dev/null"),
+    *("-c", "core.safecrlf=false"),
+)
 _PATHS = ("GIT_COMMON_DIR", "GIT_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_WORK_TREE")
 
 
@@ -283,8 +289,8 @@ class Git:
     ) -> subprocess.Popen[bytes]:
         """Starts a `git` command at the top of the working tree; stdin and stdout are pipes.
 
-        It takes no optional lock, runs no file system monitor, asks nobody for a password,
-        fetches nothing, and takes files whose line endings `core.safecrlf` would refuse.
+        It takes no optional lock, runs no hook and no file system monitor, asks nobody for a
+        password, fetches nothing, and takes files whose line endings `core.safecrlf` would refuse.
         """
         if self.program is None:
             raise RepositoryError("There is no `git` program on the PATH.")
@@ -296,7 +302,7 @@ class Git:
             "LC_ALL": "C",
         }
         return subprocess.Popen(
-            [self.program, "-c", "core.fsmonitor=false", "-c", "core.safecrlf=false", *args],
+            [self.program, *_SETTINGS, *args],
             cwd=self.root,
             env={**kept, **self._variables, **fixed, **(variables or {})},
             stdin=subprocess.PIPE,

@@ -30,6 +30,8 @@ _STATUS = (
     "--no-renames",
     "--ignore-submodules=dirty",
 )
+# Adds to an index of our own: a split one would put its other half into the repository's folder.
+_PRIVATE = ("-c", "core.splitIndex=false", "update-index")
 _CONVERTED = (b"filter", b"working-tree-encoding")
 # gitformat-index(5), the extended flags.
 _SKIP_WORKTREE = 0x4000
@@ -313,9 +315,9 @@ class Blobs:
         with tempfile.TemporaryDirectory(prefix="dvclive-") as folder:
             index = {"GIT_INDEX_FILE": f"{folder}/index"}
             if staged:
-                self._git.ask("update-index", "-z", "--index-info", given=staged, variables=index)
+                self._git.ask(*_PRIVATE, "-z", "--index-info", given=staged, variables=index)
             self._git.ask(
-                "update-index", "--add", "--remove", "-z", "--stdin", given=names, variables=index
+                *_PRIVATE, "--add", "--remove", "-z", "--stdin", given=names, variables=index
             )
             listing = self._git.ask("ls-files", "-s", "-z", variables=index)
         found = {}

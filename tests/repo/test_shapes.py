@@ -374,3 +374,18 @@ def test_a_file_of_the_run_that_cannot_be_read_stays_as_it_is_staged(repos, capl
         blobs.amend(b"loop/file", staged)
         assert blobs.result() == {b"loop/file": staged}, "what is staged dropped out"
     assert "the experiment has it as it is staged" in caplog.text, "the warning says otherwise"
+
+
+def test_no_index_of_its_own_runs_a_hook_or_leaves_half_a_split_index(repos):
+    repo = repos.make("clean_filter")
+    repo.git("config", "core.splitIndex", "true")
+    hook = repo.root / ".git" / "hooks" / "post-index-change"
+    hook.write_text("#!/bin/sh\ntouch hook-ran\n")
+    hook.chmod(0o755)
+    repo.write("weights.bin", "other weights")
+    record = record_of(repo)
+    write_run(record.dir)
+    before = repo.state("dvclive")
+    experiments.save(record, Outcome())
+    assert not (repo.root / "hook-ran").exists(), "a hook of the user's ran"
+    assert repo.state("dvclive") == before, "something was left behind in the repository"
