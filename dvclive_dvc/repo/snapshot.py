@@ -30,8 +30,9 @@ _STATUS = (
     "--no-renames",
     "--ignore-submodules=dirty",
 )
-# Adds to an index of our own: a split one would put its other half into the repository's folder.
-_PRIVATE = ("-c", "core.splitIndex=false", "update-index")
+# Adds to an index of our own: a split one would put its other half into the repository's folder,
+# and a filter of Git LFS that is not set up would be passed by, the raw bytes taken for good.
+_PRIVATE = ("-c", "core.splitIndex=false", "-c", "filter.lfs.required=true", "update-index")
 _CONVERTED = (b"filter", b"working-tree-encoding")
 # gitformat-index(5), the extended flags.
 _SKIP_WORKTREE = 0x4000

@@ -389,3 +389,30 @@ def test_no_index_of_its_own_runs_a_hook_or_leaves_half_a_split_index(repos):
     experiments.save(record, Outcome())
     assert not (repo.root / "hook-ran").exists(), "a hook of the user's ran"
     assert repo.state("dvclive") == before, "something was left behind in the repository"
+
+
+@pytest.mark.parametrize("with_git", [True, False])
+def test_a_large_file_without_its_filter_stays_the_pointer_it_was(
+    repos, with_git, monkeypatch, caplog
+):
+    repo = repos.make("git_and_dvc")
+    repo.write("weights.bin", "version https://git-lfs.github.com/spec/v1\n")
+    repo.write("code.py", "x = 1\n")
+    repo.commit("weights.bin", "code.py")
+    repo.write(".gitattributes", "*.bin filter=lfs -text\ndvclive/plots/**/*.png filter=lfs\n")
+    repo.write("weights.bin", "raw weights")
+    repo.write("code.py", "x = 2\n")
+    record = record_of(repo)
+    write_run(record.dir)
+    repo.write("dvclive/plots/images/a.png", "raw pixels")
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        if not with_git:
+            patch.setenv("PATH", "")
+        commit = experiments.save(record, Outcome())
+    assert repo.git("show", f"{commit}:weights.bin").startswith("version "), "raw bytes entered"
+    assert repo.git("show", f"{commit}:code.py") == "x = 2", "another file paid for it"
+    assert "dvclive/plots/images/a.png" not in repo.git("ls-tree", "-r", commit), (
+        "raw bytes entered"
+    )
+    assert "'weights.bin'" in caplog.text, "nobody was told of the tracked file"
+    assert "'dvclive/plots/images/a.png'" in caplog.text, "nobody was told of the run's own file"
