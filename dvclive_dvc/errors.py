@@ -104,7 +104,7 @@ class InvalidDvcyamlError(CallerError, ValueError):
 
 
 class InvalidDirError(CallerError, ValueError):
-    """`dir` is plainly not a run's folder, so cleaning it would delete a user's files."""
+    """`dir` cannot be a run's: cleaning it would delete a user's files, or Git keeps none of it."""
 
 
 class ArtifactError(CallerError):

@@ -15,6 +15,7 @@ from ..errors import (
     ArtifactError,
     ArtifactNotFoundError,
     CallerError,
+    InvalidDirError,
     RepositoryFormatError,
     RunInProgressError,
 )
@@ -23,9 +24,11 @@ from . import context as surroundings
 from . import former, initialise, join, journal, recovery, saving, sources
 from .cache import ArtifactCache, check_described
 from .experiments import choose_name
+from .git import Git
 from .gitignore import line_for
 from .outputs import Logged, Outputs
 from .record import Record
+from .snapshot import submodule_around
 from .templates import Templates
 from .watchers import Watchers
 
@@ -83,6 +86,7 @@ class DvcBackend:
         self._templates = Templates()
         self._artifacts = Logged()
         self._pointers: dict[Path, None] = {}
+        self._own_folders: set[Path] = set()  # that lie in no submodule
         self._unsaved: Outcome | None = None
 
     def begin(self, layout: Layout, request: Request) -> None:
@@ -94,6 +98,8 @@ class DvcBackend:
         self._writer = Writer(layout, resume=request.resume)
         self._writer.check()
         saves = self._decide_saving(request)
+        if saves or self._context.mode is Mode.EXP_RUN:
+            self._refuse_in_submodule(layout.root)
         if saves and self._context.dvc_root is None:
             self._initialise()
         left: tuple[Path, ...] = ()
@@ -150,6 +156,25 @@ class DvcBackend:
             return False
         return True
 
+    def _refuse_in_submodule(self, folder: Path) -> None:
+        submodule = self._submodule_around(folder)
+        if submodule is not None:
+            raise InvalidDirError(
+                f"The run's folder '{folder}' lies in the Git submodule '{submodule}', of which an "
+                f"experiment of '{self._context.git_root}' has the recorded commit alone. Give the "
+                "run a folder outside of the submodule, start it in there, or pass "
+                "save_dvc_exp=False."
+            )
+
+    def _submodule_around(self, path: Path) -> Path | None:
+        """The submodule of the run's Git repository that a path is or lies in."""
+        root = self._context.git_root
+        if root is None or path == root or not path.is_relative_to(root):
+            return None
+        name = os.fsencode(path.relative_to(root))
+        found = submodule_around(Git(root, self._context.git), self._context.baseline, name)
+        return root / os.fsdecode(found) if found is not None else None
+
     def _initialise(self) -> None:
         assert self._context.git_root is not None  # noqa: S101 - for the type checker
         initialise.initialise(self._context.git_root)
@@ -204,6 +229,7 @@ class DvcBackend:
 
     def _track(self, path: Path, *, cache: bool) -> Tracked:
         _refuse_outside(path, self._context)
+        self._refuse_artifact_in_submodule(path)
         if not cache:
             root = self._context.dvc_root or self._context.git_root
             assert root is not None  # noqa: S101 - for the type checker
@@ -227,6 +253,20 @@ class DvcBackend:
         self._artifacts.add(path)
         self._note(added.pointer, added.gitignore)
         return Tracked(path, pointer=added.pointer)
+
+    def _refuse_artifact_in_submodule(self, path: Path) -> None:
+        folder = Path(os.path.realpath(path.parent))
+        if folder in self._own_folders:
+            return
+        submodule = self._submodule_around(folder)
+        if submodule is not None:
+            raise ArtifactError(
+                f"Artifact '{path}' lies in the Git submodule '{submodule}', of which an "
+                f"experiment of '{self._context.git_root}' has the recorded commit alone. Pass "
+                "copy=True to have it copied into the run's folder and tracked there, or write it "
+                "to a folder outside of the submodule."
+            )
+        self._own_folders.add(folder)
 
     def _note(self, *paths: Path | None) -> None:
         """Keeps files that the experiment takes along, in the journal as well."""

@@ -18,6 +18,7 @@ from ..errors import RepositoryError
 from ..notices import logger
 from . import belongings
 from .git import Git
+from .snapshot import submodule_around
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -45,6 +46,7 @@ def into_dvc_commit(
     root = os.fsencode(context.git_root)
     kept = {os.fsencode(path) for path in kept_by_dvc}
     given = [layout.root, *([layout.dvcyaml] if layout.dvcyaml_on else []), *pointers]
+    git = Git(context.git_root, context.git)
     try:
         paths = sorted(
             {
@@ -53,11 +55,12 @@ def into_dvc_commit(
                 if path.startswith(root + b"/")
                 and not _is_within(path, kept)
                 and os.path.lexists(path)
+                and not _is_in_submodule(git, path[len(root) + 1 :])
                 for file in belongings.below(path, kept)
             }
         )
         if paths:
-            _add(Git(context.git_root, context.git), b"\0".join(paths) + b"\0")
+            _add(git, b"\0".join(paths) + b"\0")
     except (RepositoryError, OSError) as error:
         logger.warning(
             "The run's files could not be made part of the experiment of `dvc exp run` (%s). "
@@ -80,6 +83,19 @@ def _add(git: Git, paths: bytes) -> None:
             time.sleep(0.05)
         else:
             return
+
+
+def _is_in_submodule(git: Git, path: bytes) -> bool:
+    """Whether Git has a submodule there, whose entry a file below it would take the place of."""
+    submodule = submodule_around(git, git.head, path)
+    if submodule is not None:
+        logger.warning(
+            "'%s' lies in the submodule '%s', of which the experiment has the recorded commit "
+            "alone: it is without that file.",
+            os.fsdecode(path),
+            os.fsdecode(submodule),
+        )
+    return submodule is not None
 
 
 def _is_within(path: bytes, kept: Collection[bytes]) -> bool:

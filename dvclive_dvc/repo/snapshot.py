@@ -469,6 +469,24 @@ def is_in_index(git: Git, path: bytes) -> bool:
     return path in listing.split(b"\0")[:-1]
 
 
+def submodule_around(git: Git, commit: str | None, path: bytes) -> bytes | None:
+    """The submodule that `path` is or lies in; None where it is this repository's own.
+
+    The index has the last word. It is asked only of folders that are a submodule in `commit` or
+    another repository on disk, so it is rarely read.
+    """
+    tree = trees.of_commit(git.repo, commit) if commit else None
+    parts = path.split(b"/")
+    for depth in range(1, len(parts) + 1):
+        place = b"/".join(parts[:depth])
+        entry = trees.find(git.repo, tree, place) if tree else None
+        mark = os.path.join(os.fsencode(git.root), place, b".git")  # noqa: PTH118 - bytes
+        could_be = entry[0] == trees.SUBMODULE if entry else os.path.lexists(mark)
+        if could_be and is_in_index(git, place):
+            return place
+    return None
+
+
 def _entry_flags(index: bytes, path: bytes) -> tuple[int, int] | None:
     """The flags and extended flags of an entry; None where there is none of that name."""
     # gitformat-index(5): the name's length stands in the low twelve bits of the two bytes before

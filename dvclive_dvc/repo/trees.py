@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
+
+from ..notices import logger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,11 +56,14 @@ def changed(git: Git, base: bytes | None, changes: Mapping[bytes, Entry | None])
 
     Paths are POSIX, relative to the tree. Only the folders on the way to a change are read and
     written, so the cost does not follow the repository's size. A folder left empty vanishes.
+    A submodule's entry stays; what would be below it is left out, with a warning.
     """
     return _folder(git, base, changes) or _write(git, {})
 
 
-def _folder(git: Git, base: bytes | None, changes: Mapping[bytes, Entry | None]) -> bytes | None:
+def _folder(
+    git: Git, base: bytes | None, changes: Mapping[bytes, Entry | None], above: bytes = b""
+) -> bytes | None:
     entries = read(git.repo, base) if base else {}
     below: dict[bytes, dict[bytes, Entry | None]] = {}
     for path, entry in changes.items():
@@ -71,12 +77,28 @@ def _folder(git: Git, base: bytes | None, changes: Mapping[bytes, Entry | None])
             entries.pop(name, None)
     for name, inner in below.items():
         old = entries.get(name)
-        tree = _folder(git, old[1] if old and old[0] == FOLDER else None, inner)
+        place = above + name
+        if old and old[0] == SUBMODULE:
+            _warn_of_lost(place, [path for path, entry in inner.items() if entry is not None])
+            continue
+        tree = _folder(git, old[1] if old and old[0] == FOLDER else None, inner, place + b"/")
         if tree is not None:
             entries[name] = (FOLDER, tree)
         elif old and old[0] == FOLDER:
             del entries[name]
     return _write(git, entries) if entries else None
+
+
+def _warn_of_lost(submodule: bytes, paths: list[bytes]) -> None:
+    if not paths:
+        return
+    logger.warning(
+        "'%s' is a submodule, of which the experiment has the recorded commit alone: it is without "
+        "'%s'%s. Keep outside of the submodule what an experiment shall have.",
+        os.fsdecode(submodule),
+        os.fsdecode(submodule + b"/" + paths[0]),
+        f" and {len(paths) - 1} more" if len(paths) > 1 else "",
+    )
 
 
 def _write(git: Git, entries: Mapping[bytes, Entry]) -> bytes:

@@ -12,7 +12,7 @@ import pytest
 from situations import dvc_inside, git
 
 from dvclive_dvc import Live
-from dvclive_dvc.errors import ArtifactError
+from dvclive_dvc.errors import ArtifactError, InvalidDirError
 
 
 @pytest.mark.parametrize("copy", [False, True])
@@ -290,3 +290,81 @@ def test_a_run_that_goes_on_with_cached_images_keeps_them_cached_with_its_own(re
         "second.png",
     ]
     assert "dvclive/plots/images/second.png" not in held_by(repo, "shade-20")
+
+
+@pytest.mark.parametrize("folder", ["clean/dvclive", "clean"])
+def test_a_run_in_a_submodule_is_refused_before_anything_is_written(repos, folder):
+    repo = repos.make("submodules")
+    if folder == "clean":
+        repo.git("submodule", "--quiet", "deinit", "clean")
+    before = repo.state()
+    with pytest.raises(InvalidDirError, match=r"lies in the Git submodule .*save_dvc_exp=False"):
+        Live(folder, report=None)
+    assert repo.state() == before, "a refused run wrote something"
+    assert not (repo.root / ".dvc" / "tmp" / "dvclive").exists(), "a refused run left its journal"
+
+
+def test_a_run_that_is_not_saved_may_be_in_a_submodule(repos):
+    repo = repos.make("submodules")
+    with Live("clean/dvclive", save_dvc_exp=False, report=None) as live:
+        live.log_metric("loss", 1)
+    assert (repo.root / "clean" / "dvclive" / "metrics.json").is_file()
+
+
+def test_a_run_in_a_submodule_that_is_only_staged_is_refused(repos):
+    repo = repos.make("git_and_dvc")
+    git("init", "-q", "lib", cwd=repo.root)
+    git("commit", "-q", "--allow-empty", "-m", "start", cwd=repo.root / "lib")
+    with Live("lib/first", report=None, exp_name="of-a-stranger"):
+        pass  # a repository that this one knows nothing of
+    repo.git("-c", "advice.addEmbeddedRepo=false", "add", "lib")
+    with pytest.raises(InvalidDirError, match="lies in the Git submodule"):
+        Live("lib/second", report=None)
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_an_artifact_in_a_submodule_is_refused_with_what_to_do(repos, cache):
+    repo = repos.make("submodules")
+    repo.write("clean/deep/model.pt", "weights")
+    before = repo.state("dvclive")
+    with Live(report=None) as live:
+        with pytest.raises(ArtifactError, match=r"in the Git submodule .*copy=True"):
+            live.log_artifact("clean/deep/model.pt", type="model", cache=cache)
+        assert repo.state("dvclive") == before, "a refused artifact wrote something"
+        live.log_artifact("clean/deep/model.pt", type="model", copy=True)
+    (commit,) = repo.experiments().values()
+    listed = repo.git("ls-tree", "-r", commit)
+    assert "dvclive/artifacts/model.pt.dvc" in listed, "the copy is not in the experiment"
+    assert "commit" in repo.git("ls-tree", commit, "clean"), "the submodule became a folder"
+
+
+def test_what_is_included_from_a_submodule_is_left_out_with_a_warning(repos, caplog):
+    repo = repos.make("submodules")
+    repo.write("clean/local.yaml", "x: 1\n")
+    repo.write("clean/other.yaml", "x: 1\n")
+    with Live(report=None, include=["clean/local.yaml", "clean/other.yaml"]) as live:
+        live.log_metric("loss", 1)
+    (commit,) = repo.experiments().values()
+    assert repo.git("ls-tree", commit, "clean") == repo.git("ls-tree", "HEAD", "clean"), (
+        "the submodule's entry did not stay"
+    )
+    assert "'clean' is a submodule" in caplog.text, "nobody was told"
+    assert "yaml' and 1 more" in caplog.text, "the warning does not say what is missing"
+
+
+@pytest.mark.parametrize("has_dvc", [True, False])
+def test_a_run_started_inside_a_submodule_is_saved_there_as_ever(repos, has_dvc, monkeypatch):
+    repo = repos.make("submodules")
+    inside = repo.root / "moved"
+    monkeypatch.chdir(inside)
+    if has_dvc:
+        dvc_inside("init", "-q", cwd=inside)
+        git("commit", "-q", "-a", "-m", "dvc", cwd=inside)
+    (inside / "model.pt").write_text("weights")
+    with Live(report=None) as live:
+        live.log_metric("loss", 1)
+        live.log_artifact("model.pt", type="model")
+    (name,) = git("for-each-ref", "--format=%(refname)", "refs/exps", cwd=inside).splitlines()
+    listed = git("ls-tree", "-r", "--name-only", name, cwd=inside).splitlines()
+    assert {"lib.py", "model.pt.dvc", "dvclive/metrics.json"} <= set(listed)
+    assert repo.experiments() == {}, "the run was saved in the repository above"

@@ -113,3 +113,11 @@ def test_a_linked_worktree_has_its_own_index(repo, monkeypatch):
     join.into_dvc_commit(detect(environ={}), Layout.at("dvclive"), ())
     assert git("diff", "--cached", "--name-only") == "dvclive/metrics.json"
     assert repo.git("diff", "--cached", "--name-only") == ""
+
+
+def test_a_dvcyaml_in_a_submodule_does_not_take_its_place(repos, caplog):
+    repo = repos.make("submodules")
+    put("dvclive/metrics.json", "clean/dvc.yaml")
+    assert joined(repo, layout=Layout.at("dvclive", "clean/dvc.yaml")) == {"dvclive/metrics.json"}
+    assert repo.git("ls-files", "-s", "clean").startswith("160000"), "the submodule's entry is gone"
+    assert "'clean/dvc.yaml' lies in the submodule 'clean'" in caplog.text, "nobody was told"
