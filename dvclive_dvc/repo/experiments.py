@@ -25,8 +25,6 @@ from .snapshot import Blobs, Status
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
-    import pygit2
-
     from ..backend import Outcome
     from .context import Context
     from .record import Record
@@ -351,8 +349,8 @@ def _commit(git: Git, record: Record, outcome: Outcome, tree: bytes) -> str:
     lines = (
         f"tree {tree.hex()}",
         f"parent {record.baseline}",
-        f"author {_identity(git.repo, 'author')}",
-        f"committer {_identity(git.repo, 'committer')}",
+        f"author {_identity(git, 'author')}",
+        f"committer {_identity(git, 'committer')}",
         "",
         message(record, outcome, tree.hex()),
     )
@@ -396,7 +394,7 @@ def _one_line(text: str) -> str:
     return " ".join(text.encode("utf-8", "replace").decode().split())
 
 
-def _identity(repo: pygit2.Repository, role: str) -> str:
+def _identity(git: Git, role: str) -> str:
     """Who commits and when, as Git finds it (ident.c): variables, configuration, the system.
 
     Git refuses where it would have to guess; a run is not lost for that, so the guess is taken.
@@ -404,9 +402,7 @@ def _identity(repo: pygit2.Repository, role: str) -> str:
 
     def first(*keys: str) -> str | None:
         for key in keys:
-            value = os.environ.get(key) or (
-                repo.config[key] if "." in key and key in repo.config else None
-            )
+            value = os.environ.get(key) or (git.setting(key) if "." in key else None)
             # Git strips what would break the line (ident.c, strbuf_addstr_without_crud).
             value = re.sub(r"[<>\n\0]", "", value or "").strip(" .,:;\"'\\")
             if value:

@@ -2,7 +2,8 @@
 
 Two readers stand side by side. libgit2 (pygit2) opens objects, references and configuration in
 this process within a millisecond; the `git` program reads what libgit2 cannot (split and sparse
-indexes, external filters) and compares 50,000 files in a third of libgit2's time.
+indexes, external filters, configuration given by the environment) and compares 50,000 files in a
+third of libgit2's time.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from typing import TYPE_CHECKING
 
 from .. import files
 from ..errors import RepositoryError, RepositoryFormatError
+from ..notices import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     import pygit2
 
@@ -44,6 +46,7 @@ LOCAL_VARIABLES = (
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
 )
+_NOT_OWNED = "not owned by current user"
 # The numbers Git gives to the kinds of objects (gitformat-pack(5)).
 _KINDS = {"commit": 1, "tree": 2, "blob": 3}
 # Whoever writes an index, be it one of its own, calls the hook `post-index-change`.
@@ -83,7 +86,7 @@ def locate(start: Path, environ: Mapping[str, str]) -> Place | None:
         return None
     # Opened from inside the working tree, not by what was discovered: a repository that lies
     # elsewhere (`--separate-git-dir`) does not know its working tree.
-    repo = _open(variables.get("GIT_DIR") or str(start))
+    repo = _open(start, variables)
     git_dir = Path(os.path.realpath(repo.path))
     root = _work_tree(repo, start, variables)
     if root is None:
@@ -127,15 +130,20 @@ def _work_tree(repo: pygit2.Repository, start: Path, variables: Mapping[str, str
     return Path(os.path.realpath(repo.workdir)) if repo.workdir else None
 
 
-def _open(path: str) -> pygit2.Repository:
+def _open(start: Path, variables: Mapping[str, str]) -> pygit2.Repository:
     import pygit2
 
+    path = variables.get("GIT_DIR") or str(start)
     try:
         return pygit2.Repository(path)
     except pygit2.GitError as error:
         text = str(error)
         folder = _named_in(text) or path
-        if "not owned by current user" in text:
+        if _NOT_OWNED in text and _is_trusted(start, variables):
+            # For good, because DVC opens the repository by libgit2 as well.
+            pygit2.settings.owner_validation = False
+            return _open(start, variables)
+        if _NOT_OWNED in text:
             raise RepositoryError(
                 f"Git does not trust the repository at '{folder}', because it belongs to "
                 "another user (usual in containers). To use it: "
@@ -151,6 +159,17 @@ def _open(path: str) -> pygit2.Repository:
             f"The Git repository at '{folder}' cannot be opened ({text}). `git status` there "
             "tells more."
         ) from error
+
+
+def _is_trusted(folder: Path, variables: Mapping[str, str]) -> bool:
+    """Whether Git itself works in a repository that libgit2 does not trust.
+
+    Git reads `safe.directory` from more places, and has patterns in it.
+    """
+    try:
+        return bool(Git(folder, variables).ask("rev-parse", "--git-dir"))
+    except RepositoryError:
+        return False
 
 
 def _named_in(complaint: str) -> str | None:
@@ -217,7 +236,7 @@ class Git:
         """libgit2's view. Raises `RepositoryError` where it cannot be opened."""
         import pygit2
 
-        repo = _open(self._variables.get("GIT_DIR") or str(self.root))
+        repo = _open(self.root, self._variables)
         objects = self._variables.get("GIT_OBJECT_DIRECTORY")
         others = self._variables.get("GIT_ALTERNATE_OBJECT_DIRECTORIES")
         if objects or others:
@@ -245,6 +264,23 @@ class Git:
     def index_file(self) -> Path:
         """The index in use."""
         return Path(self._variables.get("GIT_INDEX_FILE") or Path(self.repo.path, "index"))
+
+    def setting(self, name: str) -> str | None:
+        """What Git's configuration has under a name in lower case, the last value of several."""
+        return self._settings.get(name) if self._settings is not None else _value(self.repo, name)
+
+    @cached_property
+    def _settings(self) -> Mapping[str, str] | None:
+        """Git's own reading of its configuration; None where libgit2 comes to the same."""
+        if self.program is None or not _is_beyond_libgit2(self.repo, os.environ):
+            return None
+        try:
+            listing = os.fsdecode(self.ask("config", "--list", "-z"))
+        except RepositoryError as error:
+            logger.debug("`git config` failed, libgit2 is asked: %s", error)
+            return None
+        pairs = (line.partition("\n") for line in listing.split("\0"))
+        return {name: value if has_value else "true" for name, has_value, value in pairs if name}
 
     @cached_property
     def program(self) -> str | None:
@@ -315,6 +351,72 @@ class Git:
     ) -> bytes:
         """Runs a `git` command to its end and returns what it wrote; see `answer`."""
         return answer(self.start(*args, variables=variables), given)
+
+
+def _value(repo: pygit2.Repository, name: str) -> str | None:
+    if name not in repo.config:
+        return None
+    value: str | None = repo.config[name]
+    return "true" if value is None else value  # a name alone, without "=", says yes
+
+
+def is_true(value: str) -> bool:
+    """Whether Git takes a setting's value for yes."""
+    return value.lower() not in ("false", "no", "off", "0", "")
+
+
+def _is_beyond_libgit2(repo: pygit2.Repository, environ: Mapping[str, str]) -> bool:
+    """Whether Git reads configuration that libgit2 does not, or none that libgit2 does.
+
+    libgit2 knows no variable that names or holds configuration (git-config(1), "Environment"),
+    looks for HOME once, when it is loaded, and passes by `[includeIf "hasconfig:..."]`.
+    """
+    if environ.get("GIT_CONFIG_PARAMETERS") or environ.get("GIT_CONFIG_COUNT", "0") != "0":
+        return True
+    if any(theirs is not None and theirs != ours for theirs, ours in _configuration(environ)):
+        return True
+    return any(entry.name.startswith("includeif.hasconfig:") for entry in repo.config)
+
+
+def _configuration(environ: Mapping[str, str]) -> Iterator[tuple[set[str] | None, set[str]]]:
+    """The files of the user's and the system's configuration: those of Git's and of libgit2's.
+
+    None where Git alone knows its own, which lie where it was built for.
+    """
+    import pygit2
+
+    def known(level: pygit2.enums.ConfigLevel, name: str) -> Iterator[str]:
+        for folder in pygit2.settings.search_path[level].split(os.pathsep):
+            yield f"{folder}/{name}"
+
+    levels = pygit2.enums.ConfigLevel
+    home = environ.get("HOME") or str(Path.home())
+    own = [
+        f"{environ.get('XDG_CONFIG_HOME') or f'{home}/.config'}/git/config",
+        f"{home}/.gitconfig",
+    ]
+    users = [environ["GIT_CONFIG_GLOBAL"]] if "GIT_CONFIG_GLOBAL" in environ else own
+    yield (
+        _filled(users),
+        _filled((*known(levels.GLOBAL, ".gitconfig"), *known(levels.XDG, "config"))),
+    )
+    if is_true(environ.get("GIT_CONFIG_NOSYSTEM", "")):
+        system: set[str] | None = set()
+    elif "GIT_CONFIG_SYSTEM" in environ:
+        system = _filled([environ["GIT_CONFIG_SYSTEM"]])
+    else:
+        system = None
+    yield system, _filled(known(levels.SYSTEM, "gitconfig"))
+
+
+def _filled(paths: Iterable[str]) -> set[str]:
+    """Those of the files that hold anything, by their real names."""
+    found = set()
+    for path in paths:
+        with contextlib.suppress(OSError):
+            if os.stat(path).st_size:  # noqa: PTH116 - of many, most are not there
+                found.add(os.path.realpath(path))
+    return found
 
 
 def answer(process: subprocess.Popen[bytes], given: bytes = b"") -> bytes:

@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING
 from ..errors import RepositoryError
 from ..notices import logger
 from . import trees
-from .git import Git, answer
+from .git import Git, answer, is_true
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator, Mapping
-
-    import pygit2
 
 _STATUS = (
     "status",
@@ -242,8 +240,7 @@ class Blobs:
         if before and before[0] == trees.LINK:
             return trees.LINK  # core.symlinks=false: a plain file stands for the link
         if self._file_modes is None:
-            config = self._git.repo.config
-            self._file_modes = "core.filemode" not in config or config.get_bool("core.filemode")
+            self._file_modes = is_true(self._git.setting("core.filemode") or "true")
         if self._file_modes:
             return trees.EXECUTABLE if mode & stat.S_IXUSR else trees.FILE
         return before[0] if before else trees.FILE
@@ -260,16 +257,15 @@ class Blobs:
         return known
 
     def _rules_of_all(self) -> bytes:
-        config = self._git.repo.config
         home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
-        own = _setting(config, "core.attributesfile")
+        own = self._git.setting("core.attributesfile") or ""
         files = (
             "/etc/gitattributes",
             os.path.expanduser(own) or f"{home}/git/attributes",  # noqa: PTH111
             self._git.common_dir / "info" / "attributes",
         )
-        crlf = _setting(config, "core.autocrlf")
-        rules = b"" if crlf.lower() in ("false", "no", "off", "0", "") else b"* text=auto\n"
+        crlf = self._git.setting("core.autocrlf") or ""
+        rules = b"* text=auto\n" if is_true(crlf) else b""
         tree = trees.of_commit(self._git.repo, self._git.head) if self._git.head else None
         top = os.fsencode(self._git.root / ".gitattributes")
         if tree and not os.path.exists(top):  # noqa: PTH110 - bytes
@@ -367,10 +363,6 @@ def _content(git: Git, blob: bytes) -> bytes:
     return git.repo.odb.read(pygit2.Oid(raw=blob))[1]
 
 
-def _setting(config: pygit2.Config, name: str) -> str:
-    return (config[name] or "") if name in config else ""
-
-
 def named_like(git: Git, prefix: str, *endings: str) -> list[str]:
     """The tracked files below `prefix` ("" or "a/folder/") with one of the endings.
 
@@ -412,8 +404,7 @@ def _is_plain(git: Git, index: bytes) -> bool:
     """
     if index[7:8] not in (b"\2", b"\3"):
         return False
-    config = git.repo.config
-    sparse = "index.sparse" in config and config.get_bool("index.sparse")
+    sparse = is_true(git.setting("index.sparse") or "")
     return not sparse and not any(git.index_file.parent.glob("sharedindex.*"))
 
 

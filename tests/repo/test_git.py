@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 
 import pytest
 from saved_runs import record_of, write_run
 from situations import git as run_git
+from situations import run
 
 from dvclive_dvc.backend import Outcome
 from dvclive_dvc.errors import RepositoryError
@@ -244,3 +246,112 @@ def test_objects_that_only_an_alternate_named_by_the_environment_has_are_found(
     commit = _save(repo)
     assert repo.git("show", f"{commit}:src/train.py") == repo.git("show", "HEAD:src/train.py")
     assert (own / commit[:2] / commit[2:]).exists(), "the commit went elsewhere"
+
+
+# Configuration that Git reads and libgit2 does not.
+def _by_count(monkeypatch, home, repo, **settings):
+    monkeypatch.setenv("GIT_CONFIG_COUNT", str(len(settings)))
+    for number, (name, value) in enumerate(settings.items()):
+        monkeypatch.setenv(f"GIT_CONFIG_KEY_{number}", name.replace("_", "."))
+        monkeypatch.setenv(f"GIT_CONFIG_VALUE_{number}", value)
+
+
+def _by_parameters(monkeypatch, home, repo, **settings):
+    quoted = {
+        name.replace("_", "."): value.replace("'", r"'\''") for name, value in settings.items()
+    }
+    texts = (f"'{name}={value}'" for name, value in quoted.items())
+    monkeypatch.setenv("GIT_CONFIG_PARAMETERS", " ".join(texts))
+
+
+def _in_a_file(path, settings):
+    for name, value in settings.items():
+        run_git("config", "--file", path, name.replace("_", "."), value)
+    return str(path)
+
+
+def _by_global_file(monkeypatch, home, repo, **settings):
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", _in_a_file(home / "another", settings))
+
+
+def _by_system_file(monkeypatch, home, repo, **settings):
+    monkeypatch.delenv("GIT_CONFIG_NOSYSTEM")
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", _in_a_file(home / "system", settings))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+
+
+def _by_remote(monkeypatch, home, repo, **settings):
+    repo.git("config", "remote.origin.url", "https://example.com/a.git")
+    file = _in_a_file(home / "for-example", settings)
+    run_git(
+        "config", "--global", "includeIf.hasconfig:remote.*.url:https://example.com/**.path", file
+    )
+
+
+GIVEN = [_by_count, _by_parameters, _by_global_file, _by_system_file, _by_remote]
+
+
+@pytest.mark.parametrize("given", GIVEN)
+def test_configuration_that_libgit2_does_not_read_counts(repos, given, monkeypatch, home):
+    repo = repos.make("git_and_dvc")
+    repo.write("weights.bin", "weights")
+    repo.commit("weights.bin")
+    (home / "attributes").write_text("*.bin filter=large\n")
+    settings = {
+        "core_autocrlf": "input",
+        "core_attributesFile": str(home / "attributes"),
+        "filter_large_clean": "sed 's/^/pointer to /'",
+        "user_name": "Grace Other",
+        "user_email": "grace@example.com",
+    }
+    given(monkeypatch, home, repo, **settings)
+    (repo.root / "src" / "train.py").write_bytes(b"EPOCHS = 4\r\n")
+    repo.write("weights.bin", "other")
+    commit = _save(repo)
+    author = repo.git("log", "-1", "--format=%an <%ae> %cn", commit)
+    assert author == "Grace Other <grace@example.com> Grace Other", "another is the author"
+    assert repo.git("cat-file", "-s", f"{commit}:src/train.py") == "11", "CR entered"
+    assert repo.git("show", f"{commit}:weights.bin") == "pointer to other", "raw bytes entered"
+
+
+def test_a_users_file_that_the_environment_takes_away_does_not_count(repos, monkeypatch, home):
+    repo = repos.make("git_and_dvc")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    repo.git("config", "user.email", "here@example.com")
+    assert git.Git(repo.root).setting("user.name") is None, "what Git does not read counts"
+    assert git.Git(repo.root).setting("user.email") == "here@example.com"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a repository away")
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_repository_that_git_trusts_by_the_environment_is_used(repos, trusted, monkeypatch):
+    repo = repos.make("git_and_dvc")
+    for path in (repo.root, repo.root / ".git"):
+        os.chown(path, 1234, 1234)
+    place = str(repo.root) if trusted else "/elsewhere"
+    script = (
+        "from dvclive_dvc import Live\n"
+        "with Live(report=None) as live:\n"
+        "    live.log_metric('loss', 1)\n"
+        "    open('model.pt', 'w').write('weights')\n"
+        "    live.log_artifact('model.pt')\n"
+    )
+    variables = {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "safe.directory",
+        "GIT_CONFIG_VALUE_0": place,
+    }
+    done = run(sys.executable, "-c", script, cwd=repo.root, env=variables, check=False)
+    if not trusted:
+        assert "Git does not trust the repository" in done.stderr, done.stderr
+        return
+    assert done.returncode == 0, done.stderr
+    assert (repo.root / "model.pt.dvc").exists(), f"the artifact was not cached: {done.stderr}"
+    listed = repo.git("for-each-ref", "refs/exps", env=variables)
+    assert listed, f"the run was not saved: {done.stderr}"
+
+
+def test_looking_at_the_usual_configuration_starts_no_program(repos, monkeypatch):
+    repo = repos.make("git_and_dvc")
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a program was started"))
+    assert git.Git(repo.root).setting("user.name") == "Ada Tester"
