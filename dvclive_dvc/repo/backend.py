@@ -16,6 +16,7 @@ from ..errors import (
     ArtifactNotFoundError,
     CallerError,
     InvalidDirError,
+    RepositoryError,
     RepositoryFormatError,
     RunInProgressError,
 )
@@ -97,7 +98,7 @@ class DvcBackend:
         self._outputs = Outputs(self._context)
         self._writer = Writer(layout, resume=request.resume)
         self._writer.check()
-        saves = self._decide_saving(request)
+        saves = self._decide_saving(request, layout)
         if saves or self._context.mode is Mode.EXP_RUN:
             self._refuse_in_submodule(layout.root)
         if saves and self._context.dvc_root is None:
@@ -142,7 +143,7 @@ class DvcBackend:
             return self._context.exp_name  # DVC names what DVC saves
         return request.name or self._context.exp_name
 
-    def _decide_saving(self, request: Request) -> bool:
+    def _decide_saving(self, request: Request, layout: Layout) -> bool:
         if not request.save:
             return False
         if self._context.mode is Mode.EXP_RUN:
@@ -154,6 +155,11 @@ class DvcBackend:
         if self._context.baseline is None:
             logger.warning("%s", _NO_COMMIT if self._context.git_root else _NO_GIT)
             return False
+        if self._context.dvc_root is None:
+            missing = initialise.not_checked_out(self._context, layout.root)
+            if missing is not None:
+                logger.warning("%s Until then the run is logged, but not saved.", missing)
+                return False
         return True
 
     def _refuse_in_submodule(self, folder: Path) -> None:
@@ -243,6 +249,9 @@ class DvcBackend:
         _refuse_around(path, self._layout)
         if self._cache is None:
             if self._context.dvc_root is None:
+                missing = initialise.not_checked_out(self._context, path.parent)
+                if missing is not None:
+                    raise RepositoryError(missing.removesuffix("."))
                 self._initialise()
             root = self._context.dvc_root
             assert root is not None  # noqa: S101 - for the type checker

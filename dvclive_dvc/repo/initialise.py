@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from ..errors import RepositoryError
 from ..notices import logger
+from . import trees
+from .git import Git
+from .snapshot import is_in_index
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from .context import Context
 
 # What `dvc init` writes and `git add`s. An experiment takes them along, tracked or not: DVC
 # reads no commit that lacks them (dvc.repo.brancher.switch, "does not contain any DVC repo").
@@ -40,6 +46,32 @@ def initialise(root: Path) -> None:
         root,
         " ".join(OWN_FILES),
     )
+
+
+def not_checked_out(context: Context, folder: Path) -> str | None:
+    """What to say where Git has DVC's configuration and the working tree lacks it.
+
+    Looked for at and above the working directory and the run's folder. To initialise DVC there
+    would put an empty configuration in the place of the user's.
+    """
+    root = context.git_root
+    if root is None:
+        return None
+    git = Git(root, context.git)
+    tree = trees.of_commit(git.repo, context.baseline) if context.baseline else None
+    for place in dict.fromkeys((context.cwd, *context.cwd.parents, folder, *folder.parents)):
+        if not place.is_relative_to(root):
+            continue
+        path = os.fsencode((place / ".dvc" / "config").relative_to(root))
+        if (tree and trees.find(git.repo, tree, path)) or is_in_index(git, path):
+            own = (place / ".dvc").relative_to(root).as_posix()
+            return (
+                f"DVC's configuration '{place}/.dvc/config' is in Git and not in the working tree. "
+                f"Run `git -C '{root}' sparse-checkout add '{own}'` where a sparse checkout leaves "
+                f"it out, or `git -C '{root}' restore '{own}'` where it was deleted; where that was "
+                "meant, commit the deletion."
+            )
+    return None
 
 
 def own_files(dvc_root: Path) -> tuple[Path, ...]:

@@ -368,3 +368,35 @@ def test_a_run_started_inside_a_submodule_is_saved_there_as_ever(repos, has_dvc,
     listed = git("ls-tree", "-r", "--name-only", name, cwd=inside).splitlines()
     assert {"lib.py", "model.pt.dvc", "dvclive/metrics.json"} <= set(listed)
     assert repo.experiments() == {}, "the run was saved in the repository above"
+
+
+@pytest.mark.parametrize("saves", [True, False])
+@pytest.mark.parametrize("how", ["sparse", "deleted", "staged"])
+def test_a_project_that_is_not_checked_out_is_not_initialised_anew(
+    repos, how, saves, tmp_path, caplog, monkeypatch
+):
+    repo = repos.make("git_and_dvc")
+    monkeypatch.chdir(repo.root / "src")
+    if how == "sparse":
+        repo.git("sparse-checkout", "set", "--cone", "src")
+    elif how == "staged":
+        repo.git("rm", "-r", "-q", "--cached", ".dvc")
+        repo.git("commit", "-q", "-m", "without DVC")
+        repo.git("add", ".dvc")
+    shutil.rmtree(repo.root / ".dvc", ignore_errors=True)
+    before = repo.state("src/dvclive", "src/model.pt")
+    with Live(report=None, save_dvc_exp=saves) as live:
+        live.log_metric("loss", 1)
+        (repo.root / "src" / "model.pt").write_text("weights")
+        live.log_artifact("model.pt")
+    assert not (repo.root / ".dvc").exists(), "DVC was initialised over the tracked configuration"
+    assert repo.state("src/dvclive", "src/model.pt") == before, "something else was written"
+    assert (repo.root / "src" / "dvclive" / "metrics.json").is_file(), "the run did not go on"
+    assert "sparse-checkout add '.dvc'" in caplog.text, "nobody was told what to do"
+    if saves:
+        assert "logged, but not saved" in caplog.text, "nobody was told that it is not saved"
+    if how == "sparse":
+        repo.git("sparse-checkout", "add", ".dvc")
+        with Live(report=None, save_dvc_exp=saves):
+            pass
+        assert len(repo.experiments()) == saves, "the advice did not help"
