@@ -68,8 +68,8 @@ def not_checked_out(context: Context, folder: Path) -> str | None:
             return (
                 f"DVC's configuration '{place}/.dvc/config' is in Git and not in the working tree. "
                 f"Run `git -C '{root}' sparse-checkout add '{own}'` where a sparse checkout leaves "
-                f"it out, or `git -C '{root}' restore '{own}'` where it was deleted; where that was "
-                "meant, commit the deletion."
+                f"it out, or `git -C '{root}' restore '{own}'` where it was deleted; commit the "
+                "deletion where that was meant."
             )
     return None
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import tempfile
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -174,6 +176,7 @@ class Blobs:
     def __init__(self, git: Git) -> None:
         self._git = git
         self._attributes: dict[bytes, bytes] = {}
+        self._from_index: dict[bytes, trees.Entry] = {}
         self._waiting: dict[bytes, trees.Entry | None] = {}
         self._done: dict[bytes, trees.Entry] = {}
         self._unread: dict[bytes, tuple[trees.Entry | None, OSError]] = {}
@@ -251,10 +254,33 @@ class Blobs:
         known = self._attributes.get(folder)
         if known is None:
             above = self._rules(folder) if folder else self._rules_of_all()
-            file = os.path.join(os.fsencode(self._git.root), folder, b".gitattributes")  # noqa: PTH118
-            own = _read(file)
+            name = os.path.join(folder, b".gitattributes")  # noqa: PTH118 - bytes
+            own = _read(os.path.join(os.fsencode(self._git.root), name))  # noqa: PTH118
+            entry = self._absent.get(name)
+            if entry is not None:
+                with contextlib.suppress(KeyError):  # a partial clone may lack it
+                    own = _content(self._git, entry[1]) + b"\n"
+                    self._from_index[name] = entry
             known = self._attributes[folder] = above + own
         return known
+
+    @cached_property
+    def _absent(self) -> dict[bytes, trees.Entry]:
+        """The attribute files that Git takes from the index, because they are not on disk.
+
+        A sparse checkout leaves them out, or they were deleted (attr.c, read_attr).
+        """
+        try:
+            names = [
+                name
+                for name in named_like(self._git, "", ".gitattributes")
+                if f"/{name}".endswith("/.gitattributes")
+                and not os.path.lexists(self._git.root / name)
+            ]
+            return _in_index(self._git, names) if names else {}
+        except RepositoryError as error:
+            logger.debug("the index cannot be read for attributes: %s", error)
+            return {}
 
     def _rules_of_all(self) -> bytes:
         home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
@@ -266,13 +292,6 @@ class Blobs:
         )
         crlf = self._git.setting("core.autocrlf") or ""
         rules = b"* text=auto\n" if is_true(crlf) else b""
-        tree = trees.of_commit(self._git.repo, self._git.head) if self._git.head else None
-        top = os.fsencode(self._git.root / ".gitattributes")
-        if tree and not os.path.exists(top):  # noqa: PTH110 - bytes
-            # Not checked out (sparse) or just deleted: Git asks the index; asking it here would
-            # mean reading it, so all of the commit's own rules count as possible.
-            entry = trees.find(self._git.repo, tree, b".gitattributes")
-            rules += _content(self._git, entry[1]) if entry else b""
         return rules + b"\n".join(_read(os.fsencode(file)) for file in files)
 
     def _clean_by_git(self) -> None:
@@ -305,7 +324,7 @@ class Blobs:
         # What is staged comes first: `text=auto` leaves CRLF alone where it was committed.
         staged = b"".join(
             b"%o %s\t%s\0" % (entry[0], entry[1].hex().encode("ascii"), path)
-            for path, entry in files.items()
+            for path, entry in (*self._from_index.items(), *files.items())
             if entry
         )
         names = b"".join(path + b"\0" for path in files)
@@ -317,12 +336,7 @@ class Blobs:
                 *_PRIVATE, "--add", "--remove", "-z", "--stdin", given=names, variables=index
             )
             listing = self._git.ask("ls-files", "-s", "-z", variables=index)
-        found = {}
-        for line in filter(None, listing.split(b"\0")):
-            facts, path = line.split(b"\t", 1)
-            mode, sha, _ = facts.split(b" ")
-            found[path] = (int(mode, 8), bytes.fromhex(sha.decode("ascii")))
-        return found
+        return {path: entry for path, entry in _listed(listing).items() if path in files}
 
     def _clean_by_libgit2(self) -> None:
         for path, before in self._waiting.items():
@@ -341,6 +355,25 @@ class Blobs:
             info = (self._git.root / name).stat()
             blob = self._git.repo.create_blob_fromworkdir(name)
             self._done[path] = (self._mode(info.st_mode, before), blob.raw)
+
+
+def _in_index(git: Git, names: list[str]) -> dict[bytes, trees.Entry]:
+    """What the index has under names that it is known to have."""
+    if git.program is not None:
+        exact = (f":(top,literal){name}" for name in names)
+        return _listed(git.ask("ls-files", "-s", "-z", "--", *exact))
+    index = git.repo.index
+    return {os.fsencode(one): (int(index[one].mode), index[one].id.raw) for one in names}
+
+
+def _listed(listing: bytes) -> dict[bytes, trees.Entry]:
+    """The entries that `git ls-files -s -z` tells."""
+    found = {}
+    for line in filter(None, listing.split(b"\0")):
+        facts, path = line.split(b"\t", 1)
+        mode, sha, _ = facts.split(b" ")
+        found[path] = (int(mode, 8), bytes.fromhex(sha.decode("ascii")))
+    return found
 
 
 def _could_change(data: bytes, rules: bytes) -> bool:

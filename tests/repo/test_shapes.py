@@ -416,3 +416,31 @@ def test_a_large_file_without_its_filter_stays_the_pointer_it_was(
     )
     assert "'weights.bin'" in caplog.text, "nobody was told of the tracked file"
     assert "'dvclive/plots/images/a.png'" in caplog.text, "nobody was told of the run's own file"
+
+
+@pytest.mark.parametrize("folder", ["", "data/"])
+@pytest.mark.parametrize("how", ["sparse", "deleted", "staged"])
+def test_attributes_that_are_not_on_disk_are_taken_from_the_index(repos, folder, how):
+    repo = repos.make("git_and_dvc")
+    repo.git("config", "filter.large.clean", "sed 's/^/pointer to /'")
+    repo.write("data/weights.bin", "weights\n")
+    repo.write("data/weights.txt", "weights\n")
+    rules = repo.write(f"{folder}.gitattributes", "*.bin filter=large\n*.txt text\n")
+    repo.git("add", "." if how != "staged" else f"{folder}.gitattributes")
+    if how != "staged":
+        repo.git("commit", "-q", "-m", "more")
+    if how == "sparse":
+        repo.git("update-index", "--skip-worktree", f"{folder}.gitattributes")
+    rules.unlink()
+    if how == "staged":
+        repo.git("add", "data/weights.bin", "data/weights.txt")
+    repo.write("data/weights.bin", "other")
+    (repo.root / "data" / "weights.txt").write_bytes(b"other\r\n")
+    repo.write("data/run/plots/images/a.bin", "pixels")
+    record = record_of(repo, dir="data/run")
+    write_run(record.dir)
+    commit = experiments.save(record, Outcome())
+    for name, raw in (("weights.bin", "other"), ("run/plots/images/a.bin", "pixels")):
+        stored = repo.git("show", f"{commit}:data/{name}")
+        assert stored == f"pointer to {raw}", f"{name} entered raw"
+    assert repo.git("cat-file", "-s", f"{commit}:data/weights.txt") == "6", "CR entered"
