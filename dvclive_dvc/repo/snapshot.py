@@ -30,9 +30,8 @@ _STATUS = (
     "--no-renames",
     "--ignore-submodules=dirty",
 )
-# Adds to an index of our own: a split one would put its other half into the repository's folder,
-# and a filter of Git LFS that is not set up would be passed by, the raw bytes taken for good.
-_PRIVATE = ("-c", "core.splitIndex=false", "-c", "filter.lfs.required=true", "update-index")
+# Adds to an index of our own: a split one would put its other half into the repository's folder.
+_PRIVATE = ("-c", "core.splitIndex=false", "update-index")
 _CONVERTED = (b"filter", b"working-tree-encoding")
 # gitformat-index(5), the extended flags.
 _SKIP_WORKTREE = 0x4000
@@ -295,12 +294,45 @@ class Blobs:
         return rules + b"\n".join(_read(os.fsencode(file)) for file in files)
 
     def _clean_by_git(self) -> None:
+        self._pass_over_lfs()
+        if not self._waiting:
+            return
         try:
             self._done.update(self._added(self._waiting))
         except RepositoryError:
             # One file's filter fails (Git LFS is not installed, say): the others still go.
             for path, before in self._waiting.items():
                 self._clean_alone(path, before)
+
+    def _pass_over_lfs(self) -> None:
+        """Keeps what Git LFS tracks as it is staged, where Git LFS is not set up.
+
+        Git takes the raw bytes then, which nobody gets out of a history again. There may be
+        hundreds of such files, in a container that lacks the user's own configuration, say.
+        """
+        git = self._git
+        if git.setting("filter.lfs.clean") or git.setting("filter.lfs.process"):
+            return
+        possible = [path for path in self._waiting if b"filter=lfs" in self._rules(path)]
+        if not possible:
+            return
+        names = b"".join(path + b"\0" for path in possible)
+        told = iter(git.ask("check-attr", "-z", "--stdin", "filter", given=names).split(b"\0"))
+        found = [path for path, _, value in zip(told, told, told, strict=False) if value == b"lfs"]
+        kept = {path: self._waiting.pop(path) for path in found}
+        for lost, paths in (
+            ("has what is staged instead of", [path for path, before in kept.items() if before]),
+            ("is without", [path for path, before in kept.items() if not before]),
+        ):
+            if paths:
+                logger.warning(
+                    "Git LFS tracks '%s'%s and is not set up here, so the experiment %s what is on "
+                    "disk. Run `git lfs install` to have it in the next one.",
+                    os.fsdecode(paths[0]),
+                    f" and {len(paths) - 1} more" if len(paths) > 1 else "",
+                    lost,
+                )
+        self._done.update((path, before) for path, before in kept.items() if before)
 
     def _clean_alone(self, path: bytes, before: trees.Entry | None) -> None:
         try:

@@ -396,11 +396,13 @@ def test_a_large_file_without_its_filter_stays_the_pointer_it_was(
     repos, with_git, monkeypatch, caplog
 ):
     repo = repos.make("git_and_dvc")
-    repo.write("weights.bin", "version https://git-lfs.github.com/spec/v1\n")
+    for name in ("weights.bin", "others.bin"):
+        repo.write(name, "version https://git-lfs.github.com/spec/v1\n")
     repo.write("code.py", "x = 1\n")
-    repo.commit("weights.bin", "code.py")
+    repo.commit("weights.bin", "others.bin", "code.py")
     repo.write(".gitattributes", "*.bin filter=lfs -text\ndvclive/plots/**/*.png filter=lfs\n")
     repo.write("weights.bin", "raw weights")
+    repo.write("others.bin", "raw weights")
     repo.write("code.py", "x = 2\n")
     record = record_of(repo)
     write_run(record.dir)
@@ -409,13 +411,17 @@ def test_a_large_file_without_its_filter_stays_the_pointer_it_was(
         if not with_git:
             patch.setenv("PATH", "")
         commit = experiments.save(record, Outcome())
-    assert repo.git("show", f"{commit}:weights.bin").startswith("version "), "raw bytes entered"
+    for name in ("weights.bin", "others.bin"):
+        assert repo.git("show", f"{commit}:{name}").startswith("version "), "raw bytes entered"
     assert repo.git("show", f"{commit}:code.py") == "x = 2", "another file paid for it"
     assert "dvclive/plots/images/a.png" not in repo.git("ls-tree", "-r", commit), (
         "raw bytes entered"
     )
-    assert "'weights.bin'" in caplog.text, "nobody was told of the tracked file"
+    assert "s.bin'" in caplog.text, "nobody was told of the tracked files"
     assert "'dvclive/plots/images/a.png'" in caplog.text, "nobody was told of the run's own file"
+    if with_git:
+        assert "git lfs install" in caplog.text, "nobody was told what to do"
+        assert caplog.text.count("s.bin'") == 1, "a warning for each of what may be hundreds"
 
 
 @pytest.mark.parametrize("folder", ["", "data/"])
