@@ -103,6 +103,7 @@ class DvcBackend:
             self._refuse_in_submodule(layout.root)
         if saves and self._context.dvc_root is None:
             self._initialise()
+        self._warn_of_lost_settings(layout)
         left: tuple[Path, ...] = ()
         if self._context.dvc_root is not None:
             # In a stage of a pipeline too: its run would overwrite a dead one's files.
@@ -180,6 +181,17 @@ class DvcBackend:
         name = os.fsencode(path.relative_to(root))
         found = submodule_around(Git(root, self._context.git), self._context.baseline, name)
         return root / os.fsdecode(found) if found is not None else None
+
+    def _warn_of_lost_settings(self, layout: Layout) -> None:
+        # What Git ignores (`.dvc/tmp`, `.dvc/cache`) stays where a checkout becomes a sparse one.
+        root = self._context.dvc_root
+        if root is None or (root / ".dvc" / "config").exists():
+            return
+        missing = initialise.not_checked_out(self._context, layout.root)
+        if missing is not None:
+            logger.warning(
+                "%s Until then DVC's cache and remotes are not those set there.", missing
+            )
 
     def _initialise(self) -> None:
         assert self._context.git_root is not None  # noqa: S101 - for the type checker

@@ -60,7 +60,7 @@ def not_checked_out(context: Context, folder: Path) -> str | None:
     git = Git(root, context.git)
     tree = trees.of_commit(git.repo, context.baseline) if context.baseline else None
     for place in dict.fromkeys((context.cwd, *context.cwd.parents, folder, *folder.parents)):
-        if not place.is_relative_to(root):
+        if not place.is_relative_to(root) or (place / ".dvc" / "config").exists():
             continue
         path = os.fsencode((place / ".dvc" / "config").relative_to(root))
         if (tree and trees.find(git.repo, tree, path)) or is_in_index(git, path):

@@ -400,3 +400,20 @@ def test_a_project_that_is_not_checked_out_is_not_initialised_anew(
         with Live(report=None, save_dvc_exp=saves):
             pass
         assert len(repo.experiments()) == saves, "the advice did not help"
+
+
+def test_a_project_of_which_only_the_ignored_files_are_left_says_that_its_settings_are_lost(
+    repos, caplog
+):
+    repo = repos.make("git_and_dvc")
+    with Live(report=None):
+        pass
+    assert "DVC's configuration" not in caplog.text, "a warning where nothing is amiss"
+    repo.git("sparse-checkout", "set", "--no-cone", "/*", "!/.dvc/")
+    assert (repo.root / ".dvc" / "tmp").is_dir()
+    assert not (repo.root / ".dvc" / "config").exists()
+    with Live(report=None) as live:
+        live.log_metric("loss", 1)
+    assert not (repo.root / ".dvc" / "config").exists(), "another configuration was written"
+    assert "sparse-checkout add '.dvc'" in caplog.text, "nobody was told what to do"
+    assert len(repo.experiments()) == 2, "the run was not saved"
