@@ -1,4 +1,4 @@
-"""Which files below a run's folder are Git's to keep: all but what DVC keeps."""
+"""Which files are a run's own for Git to keep: not another run's, and not what DVC keeps."""
 
 from __future__ import annotations
 
@@ -6,9 +6,34 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
+
+    from .record import Record
 
 _TEMPORARY = b".dvclive-tmp"
+
+
+def of_others(record: Record, others: Collection[Record]) -> Callable[[str], bool]:
+    """Tells of a path (absolute) whether it is another run's than `record`'s.
+
+    Of folders inside one another the innermost decides. The pointer files of artifacts are their
+    run's wherever they are; a `.gitignore` is the user's, to which runs add their lines.
+    """
+    own = str(record.dir)
+    theirs = {str(other.dir) for other in others} - {own}
+    folders = sorted({own, *theirs}, key=len, reverse=True)
+    ours = {str(path) for path in record.pointers}
+    pointers = {
+        str(path) for other in others for path in other.pointers if path.suffix == ".dvc"
+    } - ours
+
+    def is_theirs(path: str) -> bool:
+        if path in pointers:
+            return True
+        inside = (one for one in folders if path == one or path.startswith(one + "/"))
+        return path not in ours and next(inside, own) in theirs
+
+    return is_theirs
 
 
 def below(top: bytes, kept_by_dvc: Collection[bytes]) -> Iterator[bytes]:

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DvcLiveError, SaveError
 from ..notices import logger
-from . import dvcconfig, pointer
+from . import belongings, dvcconfig, pointer
 from .git import Git
 from .snapshot import named_like
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from .pointer import Content
     from .record import Record
@@ -74,20 +74,28 @@ class Committed:
     covered: frozenset[str] = frozenset()
 
 
-def committed(record: Record, store: Callable[[Path], Content]) -> Committed:
+def committed(
+    record: Record, store: Callable[[Path], Content], others: Collection[Record] = ()
+) -> Committed:
     """Puts the changed data of the run's DVC project into the cache, by `store`.
 
-    The user's own pointer files stay as they are; their new texts are returned. With
-    `record.commit_data` off only the covered paths are told. What cannot be read is passed over
-    with a warning. Costs a stat and a parse an output where nothing changed; DVC is not
-    imported for that.
+    What `others` write, runs that are not saved yet, is theirs to cache. The user's own pointer
+    files stay as they are; their new texts are returned. With `record.commit_data` off only the
+    covered paths are told. What cannot be read is passed over with a warning. Costs a stat and a
+    parse an output where nothing changed; DVC is not imported for that.
     """
     outputs = list(outputs_of(record))
     covered = frozenset(output.path for output in outputs)
     if not record.commit_data:
         return Committed({}, covered)
+    is_theirs = belongings.of_others(record, others)
+    ours = [
+        output
+        for output in outputs
+        if not is_theirs(f"{record.git_root}/{output.pointer}") and not is_theirs(output.path)
+    ]
     new: dict[str, list[tuple[Output, Content]]] = {}
-    for output in _with_progress(changed(outputs, record.dvc_root), "Caching changed data"):
+    for output in _with_progress(changed(ours, record.dvc_root), "Caching changed data"):
         try:
             hashed = store(Path(output.path))
         except Exception as error:

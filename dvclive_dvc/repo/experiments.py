@@ -154,6 +154,7 @@ def save(
     outcome: Outcome,
     overrides: Mapping[str, bytes] | None = None,
     covered: Collection[str] = (),
+    others: Collection[Record] = (),
     *,
     status: Status | None = None,
 ) -> str:
@@ -162,18 +163,19 @@ def save(
     Only objects and one new reference are written: no branch, index, stash, reflog, hook or
     lock of the user's is touched. `overrides` are files' contents that enter instead of those
     on disk (path relative to the Git root); `covered` are DVC's outputs (absolute), whose bytes
-    DVC keeps and Git must not. `status` is a look that began earlier (`looking`).
+    DVC keeps and Git must not; `others` are the project's other runs that are not saved yet, whose
+    files stay as the index has them. `status` is a look that began earlier (`looking`).
 
     Raises `SaveError` with its cause when it could not be done; nothing is left behind then but
     objects that `git gc` removes.
     """
     if status is None:
         with looking(record) as own:
-            return save(record, outcome, overrides, covered, status=own)
+            return save(record, outcome, overrides, covered, others, status=own)
     with _as_save_error(record):
         git = Git(record.git_root, record.git)
-        tree = _tree(git, record, status, overrides or {}, covered)
-        tree = _without_other_runs(git, record, tree)
+        tree = _tree(git, record, status, overrides or {}, covered, others)
+        tree = _without_other_runs(git, record, tree, others)
         if git.head != record.baseline:
             logger.warning(
                 "HEAD moved while the run was going; the experiment belongs to the commit it "
@@ -205,14 +207,20 @@ def _tree(
     status: Status,
     overrides: Mapping[str, bytes],
     covered: Collection[str],
+    others: Collection[Record],
 ) -> bytes:
     # The run's own files are read and compressed while `git status` looks at what is tracked.
     blobs = Blobs(git)
-    own = {path for path in _own_files(record, covered) if path.split(b"/", 1)[0] != b".git"}
+    own = {
+        path for path in _own_files(record, covered, others) if path.split(b"/", 1)[0] != b".git"
+    }
     for path in own:
         blobs.add(path)
     tracked = status.result()
+    theirs = _of_others(record, others, tracked.index.keys() - own)
     for path, before in tracked.on_disk.items():
+        if path in theirs:
+            continue
         if path not in own:
             blobs.add(path, before)
         elif before is not None:
@@ -226,6 +234,7 @@ def _tree(
         logger.warning(text, os.fsdecode(path))
     changes: dict[bytes, trees.Entry | None] = dict(tracked.staged)
     changes.update(dict.fromkeys(tracked.on_disk))
+    changes.update((path, tracked.index[path]) for path in theirs)
     changes.update(blobs.result())
     changes.update(_sources(git, record, tracked.base, changes))
     for name, data in overrides.items():
@@ -235,13 +244,30 @@ def _tree(
     return trees.changed(git, tracked.base, changes)
 
 
-def _without_other_runs(git: Git, record: Record, tree: bytes) -> bytes:
-    """The tree with a shared dvc.yaml freed of what other runs put into it meanwhile.
+def _of_others(
+    record: Record, others: Collection[Record], paths: Collection[bytes]
+) -> Collection[bytes]:
+    """Those of the paths (relative to the Git root) that are another run's."""
+    if not others:
+        return ()
+    is_theirs = belongings.of_others(record, others)
+    return {path for path in paths if is_theirs(f"{record.git_root}/{os.fsdecode(path)}")}
+
+
+def _without_other_runs(git: Git, record: Record, tree: bytes, others: Collection[Record]) -> bytes:
+    """The tree with each shared dvc.yaml freed of what other runs put into it meanwhile.
 
     Their files are not in this experiment, so `dvc exp show` would have an error for each.
     """
-    file = record.dvcyaml
-    if file is None or file.is_relative_to(record.dir) or not file.is_relative_to(record.git_root):
+    folders = [record.dir, *(other.dir for other in others)]
+    for file in dict.fromkeys((record.dvcyaml, *(other.dvcyaml for other in others))):
+        if file is not None and not any(map(file.is_relative_to, folders)):
+            tree = _without_others_in(file, git, record, tree)
+    return tree
+
+
+def _without_others_in(file: Path, git: Git, record: Record, tree: bytes) -> bytes:
+    if not file.is_relative_to(record.git_root):
         return tree
     path = os.fsencode(file.relative_to(record.git_root))
     entry = trees.find(git.repo, tree, path)
@@ -311,11 +337,15 @@ def _sources(
         yield path, then
 
 
-def _own_files(record: Record, covered: Collection[str]) -> Iterator[bytes]:
+def _own_files(
+    record: Record, covered: Collection[str], others: Collection[Record]
+) -> Iterator[bytes]:
     """Paths, relative to the Git root, of what the run wrote and what the user included."""
     root = os.fsencode(record.git_root)
     seen: set[bytes] = set()
     kept_by_dvc = {os.fsencode(path) for path in covered}
+    # A path of theirs that was named itself was meant.
+    left_out = kept_by_dvc | {os.fsencode(other.dir) for other in others}
     given = [record.dir, record.dvcyaml, *record.pointers, *record.include]
     for missing in (path for path in record.include if not os.path.lexists(path)):
         logger.warning(
@@ -331,7 +361,7 @@ def _own_files(record: Record, covered: Collection[str]) -> Iterator[bytes]:
             continue
         if any(_within(path, output) for output in kept_by_dvc):
             continue
-        for file in belongings.below(path, kept_by_dvc):
+        for file in belongings.below(path, left_out):
             name = file[len(root) + 1 :]
             if name not in seen:
                 seen.add(name)

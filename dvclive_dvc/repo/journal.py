@@ -482,11 +482,11 @@ def holder_of(directory: Path, dvc_root: Path) -> Record | None:
     return None
 
 
-def below(record: Record) -> Iterator[Path]:
-    """Folders inside the run's own in which other runs go on, or wait to be saved."""
+def others(record: Record) -> Iterator[Record]:
+    """The runs of the project beside this one that go on, or wait to be saved."""
     for entry in read_all(record.dvc_root)[0]:
-        if entry.record.dir != record.dir and entry.record.dir.is_relative_to(record.dir):
-            yield entry.record.dir
+        if entry.record.id != record.id:
+            yield entry.record
 
 
 def _in_folder(directory: Path, dvc_root: Path) -> Iterator[Entry]:

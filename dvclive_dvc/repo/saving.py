@@ -16,6 +16,7 @@ from . import autopush, data, experiments, journal
 from .cache import ArtifactCache
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from ..backend import Outcome
@@ -31,9 +32,11 @@ def save(record: Record, outcome: Outcome) -> str:
     Raises SaveError, with the journal left in place.
     """
     with experiments.looking(record) as status:  # while DVC's data is looked at
-        kept = _committed_data(record)
-        left_out = kept.covered.union(map(str, journal.below(record)))
-        commit = experiments.save(record, outcome, kept.overrides, left_out, status=status)
+        others = tuple(journal.others(record))
+        kept = _committed_data(record, others)
+        commit = experiments.save(
+            record, outcome, kept.overrides, kept.covered, others, status=status
+        )
     journal.remove(record)
     autopush.push(record, commit)
     return commit
@@ -72,7 +75,7 @@ def cause_of(error: Exception, record: Record) -> str:
     return text
 
 
-def _committed_data(record: Record) -> data.Committed:
+def _committed_data(record: Record, others: Collection[Record]) -> data.Committed:
     cache: ArtifactCache | None = None
 
     def store(path: Path) -> Content:
@@ -84,7 +87,7 @@ def _committed_data(record: Record) -> data.Committed:
         return cache.hash_into_cache(path)
 
     try:
-        return data.committed(record, store)
+        return data.committed(record, store, others)
     finally:
         if cache is not None:
             cache.close()

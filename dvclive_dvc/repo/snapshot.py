@@ -51,12 +51,14 @@ class Tracked:
               the entry is what the index has (None where it has nothing yet).
     conflict: what is in conflict; files are among `on_disk`, too, and submodules stay as `base`
               has them, which is "ours".
+    index:    what the index has of all these.
     """
 
     base: bytes
     staged: dict[bytes, trees.Entry | None] = field(default_factory=dict)
     on_disk: dict[bytes, trees.Entry | None] = field(default_factory=dict)
     conflict: list[bytes] = field(default_factory=list)
+    index: dict[bytes, trees.Entry | None] = field(default_factory=dict)
 
 
 class Status:
@@ -114,10 +116,11 @@ def _take(line: bytes, tracked: Tracked) -> None:
         tracked.conflict.append(path)
         if submodule.startswith(b"N"):
             entry = (int(on_disk, 8) or trees.FILE, bytes.fromhex(ours.decode("ascii")))
-            tracked.on_disk[path] = entry if any(entry[1]) else None
+            tracked.on_disk[path] = tracked.index[path] = entry if any(entry[1]) else None
         return
     _, states, submodule, _, index_mode, disk_mode, _, sha, path = line.split(b" ", 8)
     in_index = (int(index_mode, 8), bytes.fromhex(sha.decode("ascii")))
+    tracked.index[path] = in_index if any(in_index[1]) else None
     if not submodule.startswith(b"N"):
         # What a submodule has checked out is its own affair; the recorded commit enters.
         tracked.staged[path] = in_index if in_index[0] else None
@@ -147,12 +150,14 @@ def _by_libgit2(git: Git, baseline: str) -> Tracked:
             continue
         gone = delta.status == states.DELETED
         tracked.staged[new.raw_path] = None if gone else (int(new.mode), new.id.raw)
+        tracked.index[new.raw_path] = tracked.staged[new.raw_path]
     for delta in index.diff_to_workdir(options).deltas:
         old, path = delta.old_file, delta.old_file.raw_path or delta.new_file.raw_path
         if delta.status == states.CONFLICTED:
             tracked.conflict.append(path)
         if delta.status == states.UNTRACKED or int(old.mode) == trees.SUBMODULE:
             continue
+        tracked.index[path] = (int(old.mode), old.id.raw) if any(old.id.raw) else None
         if delta.status == states.DELETED:
             # libgit2 does not tell a file that sparse checkout left out from a deleted one.
             flags = _entry_flags(git.index_file.read_bytes(), path) or (0, 0)
