@@ -74,7 +74,8 @@ class Live:
         exp_message: the message of the experiment's commit.
         monitor_system: logs the use of CPU, memory, disk and GPU beside the metrics.
         backend: what stands for the repository; found from the working directory when None.
-        include: files and folders that enter the experiment though Git does not track them.
+        include: files and folders that enter the experiment though Git does not track them. Of a
+            folder what Git ignores stays out, unless it ignores the folder itself.
         commit_data: whether DVC-tracked data that changed enters the cache and the experiment.
 
     Raises:

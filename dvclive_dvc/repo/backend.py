@@ -24,7 +24,7 @@ from ..notices import logger
 from . import context as surroundings
 from . import former, initialise, join, journal, recovery, saving, sources
 from .cache import ArtifactCache, check_described
-from .experiments import choose_name
+from .experiments import choose_name, included
 from .git import Git
 from .gitignore import line_for
 from .outputs import Logged, Outputs
@@ -101,6 +101,9 @@ class DvcBackend:
         saves = self._decide_saving(request, layout)
         if saves or self._context.mode is Mode.EXP_RUN:
             self._refuse_in_submodule(layout.root)
+        if saves and self._context.git_root is not None:
+            include = included(request.include, self._context.git_root)
+            request = dataclasses.replace(request, include=include)
         if saves and self._context.dvc_root is None:
             self._initialise()
         self._warn_of_lost_settings(layout)
@@ -218,7 +221,7 @@ class DvcBackend:
             script=script,
             include=request.include,
             commit_data=request.commit_data,
-            sources=sources.loaded(context),
+            sources=sources.loaded(context, include=request.include),
             pointers=initialise.own_files(context.dvc_root),
             process=journal.this_process(),
             started=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),

@@ -36,12 +36,16 @@ def of_others(record: Record, others: Collection[Record]) -> Callable[[str], boo
     return is_theirs
 
 
-def below(top: bytes, kept_by_dvc: Collection[bytes]) -> Iterator[bytes]:
+def below(
+    top: bytes,
+    kept_by_dvc: Collection[bytes],
+    leaves_out: Callable[[bytes], bool] | None = None,
+) -> Iterator[bytes]:
     """The files at and below `top`, links as themselves, without what DVC keeps.
 
-    DVC keeps what a `.dvc` file beside it names, and the paths given. Other repositories and
-    half-written files are left out. Raises OSError where a folder cannot be listed: what is in
-    there would be missing and nobody told.
+    DVC keeps what a `.dvc` file beside it names, and the paths given. Other repositories,
+    half-written files, and files and folders that the caller `leaves_out` are left out. Raises
+    OSError where a folder cannot be listed: what is in there would be missing and nobody told.
     """
     if not os.path.isdir(top) or os.path.islink(top):  # noqa: PTH112, PTH114 - bytes
         yield top
@@ -53,20 +57,22 @@ def below(top: bytes, kept_by_dvc: Collection[bytes]) -> Iterator[bytes]:
         beside = set(_outputs_beside(folder, names))
         for name in (*names, *(one for one in folders if _is_link(folder, one))):
             path = os.path.join(folder, name)  # noqa: PTH118 - bytes
-            if not (path in kept_by_dvc or path in beside or name.endswith(_TEMPORARY)):
+            kept = path in kept_by_dvc or path in beside
+            if not (kept or name.endswith(_TEMPORARY) or (leaves_out and leaves_out(path))):
                 yield path
-        kept = {one for one in folders if _in_either(folder, one, kept_by_dvc, beside)}
-        folders[:] = [one for one in folders if one not in kept | {b".git", b".dvc"}]
+        folders[:] = [
+            name
+            for name in folders
+            if name not in (b".git", b".dvc")
+            and (path := os.path.join(folder, name)) not in kept_by_dvc  # noqa: PTH118 - bytes
+            and path not in beside
+            and not (leaves_out and leaves_out(path))
+        ]
 
 
 def _unless_gone(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError):
         raise error
-
-
-def _in_either(folder: bytes, name: bytes, *outputs: Collection[bytes]) -> bool:
-    path = os.path.join(folder, name)  # noqa: PTH118 - bytes
-    return any(path in some for some in outputs)
 
 
 def _is_link(folder: bytes, name: bytes) -> bool:

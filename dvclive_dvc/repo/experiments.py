@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import dvcyaml, files
-from ..errors import RepositoryError, SaveError
+from ..errors import InvalidValueError, RepositoryError, SaveError
 from ..notices import logger
 from . import belongings, trees
 from .git import Git, common_dir, make_folder, packed_ref
@@ -23,7 +23,7 @@ from .record import reference
 from .snapshot import Blobs, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from ..backend import Outcome
     from .context import Context
@@ -116,6 +116,62 @@ def _generator() -> Callable[[], str]:
     from dvc.repo.experiments.utils import gen_random_name
 
     return gen_random_name  # type: ignore[no-any-return]
+
+
+# -- what the user includes ------------------------------------------------------------------
+
+
+def included(paths: Iterable[Path], root: Path) -> tuple[Path, ...]:
+    """The user's `Live(include=...)` as paths below the Git root, links as themselves.
+
+    Raises InvalidValueError for one outside, which would be missing hours later. One that is not
+    there is a warning: the training may write it yet.
+    """
+    return tuple(_within_root(path, root) for path in paths)
+
+
+def _within_root(given: Path, root: Path) -> Path:
+    itself = Path(os.path.realpath(given.parent), given.name)
+    # A link from elsewhere into the repository is a spelling of what it leads to.
+    path = itself if itself.is_relative_to(root) else Path(os.path.realpath(given))
+    if not path.is_relative_to(root):
+        raise InvalidValueError(
+            f"'{given}', of Live(include=...), is outside of the Git repository '{root}', so no "
+            "experiment can hold it. Include what is inside, or copy it there."
+        )
+    if not os.path.lexists(path):
+        logger.warning(
+            "'%s', of Live(include=...), is not there yet: the experiment will be without it "
+            "unless it is written before the run ends.",
+            given,
+        )
+    return path
+
+
+def _left_out_of(folder: Path, git: Git) -> Callable[[bytes], bool] | None:
+    """Tells of a path (absolute) inside an included folder whether Git ignores it.
+
+    None where Git ignores the folder itself: it was named in spite of that.
+    """
+    root = os.fsencode(git.root)
+
+    def is_ignored(path: bytes) -> bool:
+        try:
+            # Of the top folder libgit2 says that it is ignored.
+            return path != root and git.repo.path_is_ignored(os.fsdecode(path[len(root) + 1 :]))
+        except UnicodeEncodeError:
+            return False  # libgit2 is given names in UTF-8 alone
+
+    return None if is_ignored(os.fsencode(folder)) else is_ignored
+
+
+def _is_included(path: bytes, record: Record, git: Git) -> bool:
+    """Whether a path (relative to the Git root) is what the user included, or in there."""
+    full = os.path.join(os.fsencode(git.root), path)  # noqa: PTH118 - bytes
+    if full in map(os.fsencode, record.include):
+        return True
+    around = (one for one in record.include if _within(full, os.fsencode(one)))
+    return any(not ((ignores := _left_out_of(one, git)) and ignores(full)) for one in around)
 
 
 # -- saving ----------------------------------------------------------------------------------
@@ -212,7 +268,9 @@ def _tree(
     # The run's own files are read and compressed while `git status` looks at what is tracked.
     blobs = Blobs(git)
     own = {
-        path for path in _own_files(record, covered, others) if path.split(b"/", 1)[0] != b".git"
+        path
+        for path in _own_files(git, record, covered, others)
+        if path.split(b"/", 1)[0] != b".git"
     }
     for path in own:
         blobs.add(path)
@@ -313,14 +371,15 @@ def _lost_in(git: Git, record: Record, tree: bytes) -> Callable[[Path], bool]:
 def _sources(
     git: Git, record: Record, base: bytes, changes: Mapping[bytes, trees.Entry | None]
 ) -> Iterator[tuple[bytes, trees.Entry]]:
-    """The loaded sources as they were; only those that Git tracks, or did when the run began."""
+    """The loaded sources as they were; only those that Git tracks, or did, or that are included."""
     known = (base, trees.of_commit(git.repo, record.baseline))
     for source in record.sources:
         path = os.fsencode(source.path)
         now = changes[path] if path in changes else trees.find(git.repo, base, path)
         then = (source.mode, bytes.fromhex(source.blob))
-        if now is None and not any(trees.find(git.repo, one, path) for one in known):
-            continue  # never tracked: what the user did not give to Git stays out
+        tracked = now is not None or any(trees.find(git.repo, one, path) for one in known)
+        if not tracked and not _is_included(path, record, git):
+            continue  # what the user did not give to Git stays out
         if now is not None and now[1] == then[1]:
             continue
         if source.blob not in git.repo:
@@ -338,7 +397,7 @@ def _sources(
 
 
 def _own_files(
-    record: Record, covered: Collection[str], others: Collection[Record]
+    git: Git, record: Record, covered: Collection[str], others: Collection[Record]
 ) -> Iterator[bytes]:
     """Paths, relative to the Git root, of what the run wrote and what the user included."""
     root = os.fsencode(record.git_root)
@@ -346,22 +405,26 @@ def _own_files(
     kept_by_dvc = {os.fsencode(path) for path in covered}
     # A path of theirs that was named itself was meant.
     left_out = kept_by_dvc | {os.fsencode(other.dir) for other in others}
-    given = [record.dir, record.dvcyaml, *record.pointers, *record.include]
     for missing in (path for path in record.include if not os.path.lexists(path)):
         logger.warning(
             "'%s', of Live(include=...), is not there, so the experiment is without it.", missing
         )
-    for path in (os.fsencode(one) for one in given if one is not None):
-        if not path.startswith(root + b"/"):
+    written = (record.dir, record.dvcyaml, *record.pointers)
+    for one, ignored in (
+        *((one, None) for one in written if one is not None),
+        *((one, _left_out_of(one, git)) for one in record.include),
+    ):
+        path = os.fsencode(one)
+        if path != root and not path.startswith(root + b"/"):
             logger.warning(
                 "'%s' is outside of the Git repository '%s', so the experiment is without it.",
-                os.fsdecode(path),
+                one,
                 record.git_root,
             )
             continue
         if any(_within(path, output) for output in kept_by_dvc):
             continue
-        for file in belongings.below(path, left_out):
+        for file in belongings.below(path, left_out, ignored):
             name = file[len(root) + 1 :]
             if name not in seen:
                 seen.add(name)

@@ -45,7 +45,7 @@ def script(context: Context, include: Collection[Path] = ()) -> str | None:
         return None
     name = os.fsdecode(path)
     full = context.git_root / name
-    if any(full == one or one in full.parents for one in include):
+    if _is_in(include, context, path):
         return name
     git = Git(context.git_root, context.git)
     if not _in_head(git, context, path) and not is_in_index(git, path):
@@ -60,8 +60,10 @@ def script(context: Context, include: Collection[Path] = ()) -> str | None:
     return name
 
 
-def loaded(context: Context) -> tuple[Source, ...]:
+def loaded(context: Context, include: Collection[Path] = ()) -> tuple[Source, ...]:
     """The loaded sources that lie in the repository, their content kept in its objects.
+
+    Those that Git tracks, and those that are the user's `include` or in there.
 
     Those of an environment inside the repository (`.venv`, site-packages) are no source of the
     user's. Whether a file is tracked is not asked here, for that may mean to read the index:
@@ -86,7 +88,7 @@ def loaded(context: Context) -> tuple[Source, ...]:
         entry = folders.committed(git, context.baseline, path)
         if entry is not None and _is(root, path, entry):
             known[path] = entry
-        elif entry is not None or is_in_index(git, path):
+        elif entry is not None or _is_in(include, context, path) or is_in_index(git, path):
             try:
                 blobs.add(path, entry)
             except (OSError, pygit2.GitError) as error:
@@ -102,6 +104,11 @@ def loaded(context: Context) -> tuple[Source, ...]:
     return tuple(
         Source(os.fsdecode(path), sha.hex(), mode) for path, (mode, sha) in sorted(known.items())
     )
+
+
+def _is_in(include: Collection[Path], context: Context, path: bytes) -> bool:
+    assert context.git_root is not None  # noqa: S101 - for the type checker
+    return any((context.git_root / os.fsdecode(path)).is_relative_to(one) for one in include)
 
 
 def _in_head(git: Git, context: Context, path: bytes) -> bool:

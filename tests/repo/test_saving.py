@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
+import sys
+import types
 
 import pytest
 from situations import dvc_inside
 
 from dvclive_dvc import Live
+from dvclive_dvc.errors import InvalidValueError
 
 
 def entries_of(repo, commit, *paths):
@@ -129,3 +134,95 @@ def test_a_dvcyaml_of_other_runs_enters_without_their_entries(repos):
     assert "runs/two" not in entered, "DVC would look for files that the experiment lacks"
     _, head = json.loads(dvc_inside("exp", "show", "--json"))
     assert [one["revs"][0]["error"] for one in head["experiments"]] == [None, None]
+
+
+# -- what the user includes ----------------------------------------------------------------------
+
+
+def test_what_git_ignores_in_an_included_folder_stays_out_and_what_is_named_itself_enters(repos):
+    repo = repos.make("git_and_dvc")
+    repo.write(".gitignore", ".env\n__pycache__/\nbuild/\n*.local\n")
+    repo.commit()
+    for name in (
+        "config/a.yaml", "config/.env", "config/deep/__pycache__/a.pyc", "config/deep/b.yaml",
+        "build/made.txt", "my.local", "other.local",
+    ):  # fmt: skip
+        repo.write(name, name)
+    with Live(exp_name="one", report=None, include=["config", "build", "my.local"]) as live:
+        live.log_metric("loss", 1)
+    files = entries_of(repo, repo.experiments()["one"], "config", "build", ".")
+    entered = {name for name in files if not name.startswith(("dvclive/", "src/", "."))}
+    assert entered - {"README.md"} == {
+        "config/a.yaml", "config/deep/b.yaml", "build/made.txt", "my.local"
+    }, "a secret or a by-product enters, or what was named does not"  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ["the top", "through a link", "a link to it"])
+def test_an_included_path_may_be_spelt_in_every_way(repos, tmp_path, way):
+    repo = repos.make("git_and_dvc")
+    repo.write("config/local.yaml", "lr: 1\n")
+    link = tmp_path / "link"
+    link.symlink_to(repo.root / "config" if way == "a link to it" else repo.root)
+    given = {"the top": ".", "through a link": link / "config" / "local.yaml", "a link to it": link}
+    with Live(exp_name="one", report=None, include=[given[way]]) as live:
+        live.log_metric("loss", 1)
+    files = entries_of(repo, repo.experiments()["one"])
+    assert "config/local.yaml" in files, "an included file is missing"
+    assert not [name for name in files if name.startswith(".dvc/tmp")], "DVC's own files are in it"
+
+
+def test_an_included_path_outside_of_the_repository_is_refused_at_the_start(repos, tmp_path):
+    repo = repos.make("git_and_dvc")
+    (tmp_path / "elsewhere.yaml").write_text("lr: 1\n")
+    before = repo.state()
+    with pytest.raises(InvalidValueError, match="outside of the Git repository"):
+        Live(report=None, include=[tmp_path / "elsewhere.yaml"])
+    assert repo.state() == before, "a refused run leaves something behind"
+    assert not os.path.lexists(repo.root / "dvclive"), "a refused run leaves its folder behind"
+
+
+def test_a_missing_included_path_is_told_at_the_start_and_enters_when_it_is_written(repos, caplog):
+    repo = repos.make("git_and_dvc")
+    caplog.set_level(logging.WARNING, "dvclive_dvc")
+    with Live(exp_name="one", report=None, include=["later.yaml"]) as live:
+        assert "later.yaml', of Live(include=...), is not there yet" in caplog.text, (
+            "a mistyped path is told after hours only"
+        )
+        live.log_metric("loss", 1)
+        repo.write("later.yaml", "lr: 1\n")
+        caplog.clear()
+    assert "later.yaml" in entries_of(repo, repo.experiments()["one"], "later.yaml")
+    assert not caplog.messages, "what was written in time is warned about"
+
+
+@pytest.mark.parametrize("fate", ["edited", "deleted"])
+@pytest.mark.parametrize("include", ["tools", "tools/new.py"])
+def test_an_included_script_is_saved_as_it_ran(repos, monkeypatch, fate, include):
+    repo = repos.make("git_and_dvc")
+    script = repo.write("tools/new.py", "EPOCHS = 5\n")
+    main = types.ModuleType("__main__")
+    main.__file__ = str(script)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    with Live(exp_name="one", report=None, include=[include]) as live:
+        live.log_metric("loss", 1)
+        script.unlink()
+        if fate == "edited":
+            repo.write("tools/new.py", "EPOCHS = 6\n")
+        else:
+            repo.write("tools/other.py", "")
+    entered = repo.git("show", f"{repo.experiments()['one']}:tools/new.py")
+    assert entered == "EPOCHS = 5", "the experiment has another script than the one that ran"
+
+
+def test_a_loaded_module_that_git_ignores_in_an_included_folder_stays_out(repos, monkeypatch):
+    repo = repos.make("git_and_dvc")
+    repo.write(".gitignore", "secret.py\n")
+    repo.commit()
+    repo.write("tools/new.py", "")
+    module = types.ModuleType("secret")
+    module.__file__ = str(repo.write("tools/secret.py", "KEY = 1\n"))
+    monkeypatch.setitem(sys.modules, "secret", module)
+    with Live(exp_name="one", report=None, include=["tools"]) as live:
+        live.log_metric("loss", 1)
+    files = entries_of(repo, repo.experiments()["one"], "tools")
+    assert list(files) == ["tools/new.py"], "what Git ignores is in the experiment"
