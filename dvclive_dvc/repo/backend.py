@@ -21,8 +21,8 @@ from ..errors import (
     RunInProgressError,
 )
 from ..notices import logger
+from . import autopush, former, initialise, join, journal, recovery, saving, sources
 from . import context as surroundings
-from . import former, initialise, join, journal, recovery, saving, sources
 from .cache import ArtifactCache, check_described
 from .experiments import choose_name, included
 from .git import Git
@@ -331,6 +331,8 @@ class DvcBackend:
         self._unsaved = outcome
         commit = saving.save_or_keep(self._record, outcome)
         self._unsaved = None
+        if commit is not None:
+            autopush.push(self._record, commit)
         return commit
 
     def close(self, outcome: Outcome | None = None) -> None:

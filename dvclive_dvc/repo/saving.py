@@ -31,6 +31,12 @@ def save(record: Record, outcome: Outcome) -> str:
 
     Raises SaveError, with the journal left in place.
     """
+    commit = _saved(record, outcome)
+    autopush.push(record, commit)
+    return commit
+
+
+def _saved(record: Record, outcome: Outcome) -> str:
     with experiments.looking(record) as status:  # while DVC's data is looked at
         others = tuple(journal.others(record))
         kept = _committed_data(record, others)
@@ -38,14 +44,13 @@ def save(record: Record, outcome: Outcome) -> str:
             record, outcome, kept.overrides, kept.covered, others, status=status
         )
     journal.remove(record)
-    autopush.push(record, commit)
     return commit
 
 
 def save_or_keep(record: Record, outcome: Outcome) -> str | None:
-    """As `save`; when it fails, one message that tells the cause and the way back."""
+    """As `save` but for the pushing; when it fails, one message with the cause and the way back."""
     try:
-        return save(record, outcome)
+        return _saved(record, outcome)
     except Exception as error:  # noqa: BLE001 - a training must not die of its logger
         kept = journal.keep(record, outcome)
         logger.warning(

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import signal
+import socket
 import subprocess
 import sys
+import time
 
 import pytest
 from saved_runs import record_of, write_run
 from situations import dvc_inside, git
 
 from dvclive_dvc.backend import Outcome
-from dvclive_dvc.repo import autopush, experiments
+from dvclive_dvc.repo import autopush, experiments, journal
 
 
 @pytest.fixture
@@ -124,3 +127,80 @@ def test_dvc_is_not_imported_where_pushing_is_off(repo):
     )  # fmt: skip
     assert done.stdout.strip() == "False"
     assert dataclasses.is_dataclass(record)
+
+
+# -- remotes that fail in other ways ---------------------------------------------------------------
+
+
+@pytest.fixture
+def silent(repo, monkeypatch):
+    """Makes `origin` a server that takes every connection and never says a word."""
+    monkeypatch.setenv("DVC_EXP_AUTO_PUSH", "1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        repo.git("remote", "set-url", "origin", f"http://127.0.0.1:{port}/hub.git")
+        yield server
+
+
+def test_a_remote_that_never_answers_is_given_up(repo, silent, monkeypatch, caplog):
+    monkeypatch.setattr(autopush, "_SILENCE", 0.5)
+    began = time.monotonic()
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        commit = save(repo)
+    assert time.monotonic() - began < 30, "a silent remote holds the end of the run"
+    assert repo.experiments() == {"first-run": commit}, "the run is not saved"
+    assert "dvc exp push origin first-run" in caplog.text, "nobody says how to push it later"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_does_not_wait_for_a_remote(repo, silent, number):
+    program = (
+        "from dvclive_dvc import Live\n"
+        "live = Live(exp_name='first-run', report=None)\n"
+        "live.log_metric('m', 1)\n"
+        "live.end()\n"
+        "print('went on')\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    connection, _ = silent.accept()  # so it is pushing
+    with connection:
+        began = time.monotonic()
+        process.send_signal(number)
+        out, told = process.communicate(timeout=50)
+        took = time.monotonic() - began
+        connection.settimeout(10)
+        while connection.recv(4096):
+            pass  # until whoever pushed is gone
+    assert took < 10, "the signal waited for the remote"
+    assert process.returncode == -number, "the signal did not end the program"
+    assert "went on" not in out
+    assert "dvc exp push origin first-run" in told, "nobody says how to push it later"
+    assert list(repo.experiments()) == ["first-run"], "the run is not saved"
+    assert not journal.read_all(repo.root)[0], "a run that is saved waits to be saved"
+
+
+def test_data_that_cannot_be_pushed_is_told_apart_from_the_commit(
+    repo, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setenv("DVC_EXP_AUTO_PUSH", "1")
+    (tmp_path / "store").write_text("a file where the storage should be")
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        commit = save(repo)
+    assert pushed(tmp_path) == {"first-run": commit}
+    (warning,) = [one.getMessage() for one in caplog.records if one.name == "dvclive_dvc"]
+    assert "only its commit is on 'origin', its data is not" in warning, "what failed is unclear"
+    assert "dvc exp push origin first-run" in warning
+
+
+def test_a_name_that_another_experiment_has_on_the_remote_is_told(repo, tmp_path, caplog):
+    first = save(repo)
+    dvc_inside("exp", "push", "-q", "origin", "first-run")
+    dvc_inside("exp", "remove", "-q", "first-run")
+    dvc_inside("config", "-q", "--local", "exp.auto_push", "true")
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        save(repo, id="another")
+    assert pushed(tmp_path) == {"first-run": first}, "what others pushed is overwritten"
+    assert "another experiment of that name is there" in caplog.text, "nobody says it is not pushed"
