@@ -382,18 +382,37 @@ def _sources(
             continue  # what the user did not give to Git stays out
         if now is not None and now[1] == then[1]:
             continue
+        if path not in changes and _is_overlooked(git, source.path):
+            logger.warning(
+                "'%s' differs from what Git tracks, which Git is told to overlook; so the "
+                "experiment has the version in the index, not the one that ran. Run `git "
+                "update-index --no-assume-unchanged --no-skip-worktree %s` to change that.",
+                source.path,
+                source.path,
+            )
+            continue
         if source.blob not in git.repo:
             logger.warning(
-                "'%s' changed while the run was going, and Git no longer has the version that "
+                "'%s' changed after it was loaded, and Git no longer has the version that "
                 "ran; the experiment has the present one.",
                 source.path,
             )
             continue
         logger.warning(
-            "'%s' changed while the run was going; the experiment has the version that ran.",
+            "'%s' changed after it was loaded; the experiment has the version that ran.",
             source.path,
         )
         yield path, then
+
+
+def _is_overlooked(git: Git, path: str) -> bool:
+    """Whether a tracked file is marked assume-unchanged or skip-worktree."""
+    try:
+        listed = git.ask("ls-files", "-v", "-z", "--", f":(top,literal){path}")
+    except RepositoryError:
+        return False
+    # git-ls-files(1): "S" is skip-worktree, a small letter assume-unchanged.
+    return listed[:1] == b"S" or listed[:1].islower()
 
 
 def _own_files(

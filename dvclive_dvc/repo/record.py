@@ -16,7 +16,7 @@ class Source:
 
     path: relative to the Git root, POSIX.
     blob: the hash of its content in Git's object database, filters applied.
-    mode: Git's file mode (0o100644, 0o100755).
+    mode: Git's file mode (0o100644, 0o100755; 0o120000 for a link).
     """
 
     path: str

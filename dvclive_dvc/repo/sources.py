@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 import sys
 import time
@@ -24,8 +23,9 @@ if TYPE_CHECKING:
 # A run begins within milliseconds; what is not read by then is not worth a user's time.
 _BUDGET = 0.25
 _INSTALLED = (b"/site-packages/", b"/dist-packages/")
-# A path that names a folder in a way that Git does not.
-_SPELT_OUT = re.compile(rb"/\.{0,2}/")
+# How what ran was kept, for the later runs of the process: a module is loaded once, and its file
+# may be edited at any time after. By the repository and the path; `_load_of` tells a reload.
+_kept: dict[tuple[bytes, bytes], tuple[object, trees.Entry]] = {}
 
 
 def script(context: Context, include: Collection[Path] = ()) -> str | None:
@@ -44,12 +44,13 @@ def script(context: Context, include: Collection[Path] = ()) -> str | None:
     if path is None or not _Folders(root).is_ours(path.rpartition(b"/")[0]):
         return None
     name = os.fsdecode(path)
-    full = context.git_root / name
     if _is_in(include, context, path):
         return name
     git = Git(context.git_root, context.git)
-    if not _in_head(git, context, path) and not is_in_index(git, path):
-        shown = os.path.relpath(full, context.cwd)
+    for one in _and_what_it_leads_to(path, root):
+        if _in_head(git, context, one) or is_in_index(git, one):
+            continue
+        shown = os.path.relpath(context.git_root / os.fsdecode(one), context.cwd)
         logger.warning(
             "The script '%s' is not tracked by Git, so the experiment will not contain it. "
             "Run `git add %s`, or pass Live(include=['%s']).",
@@ -67,7 +68,8 @@ def loaded(context: Context, include: Collection[Path] = ()) -> tuple[Source, ..
 
     Those of an environment inside the repository (`.venv`, site-packages) are no source of the
     user's. Whether a file is tracked is not asked here, for that may mean to read the index:
-    saving takes only what is in the tree anyhow.
+    saving takes only what is in the tree anyhow. What an earlier run of this process kept is the
+    version that was loaded, whatever the file has become since.
     """
     if context.git_root is None or context.baseline is None:
         return ()
@@ -78,12 +80,25 @@ def loaded(context: Context, include: Collection[Path] = ()) -> tuple[Source, ..
     folders = _Folders(root)
     blobs = Blobs(git)
     known: dict[bytes, trees.Entry] = {}
+    loads = {
+        path: load
+        for path, load in _files(sys.modules, root)
+        if folders.is_ours(path.rpartition(b"/")[0])
+    }
     end = time.monotonic() + _BUDGET
-    for path in _files(sys.modules, root):
-        if not folders.is_ours(path.rpartition(b"/")[0]):
+    for number, (path, load) in enumerate(loads.items()):
+        kept = _kept.get((root, path))
+        if kept is not None and kept[0] is load:
+            known[path] = kept[1]
             continue
         if time.monotonic() > end:
-            logger.debug("not all loaded sources were kept: the start would have taken too long")
+            logger.warning(
+                "%d of the repository's %d loaded source files are not kept as they are now, "
+                "because reading them takes too long: should one change while the run is going, "
+                "the experiment has the later version. Edit them when the run has ended.",
+                len(loads) - number,
+                len(loads),
+            )
             break
         entry = folders.committed(git, context.baseline, path)
         if entry is not None and _is(root, path, entry):
@@ -101,6 +116,7 @@ def loaded(context: Context, include: Collection[Path] = ()) -> tuple[Source, ..
                 )
                 break
     known.update(blobs.result())
+    _kept.update({(root, path): (loads[path], entry) for path, entry in known.items()})
     return tuple(
         Source(os.fsdecode(path), sha.hex(), mode) for path, (mode, sha) in sorted(known.items())
     )
@@ -117,13 +133,37 @@ def _in_head(git: Git, context: Context, path: bytes) -> bool:
     return trees.find(git.repo, trees.of_commit(git.repo, context.baseline), path) is not None
 
 
-def _files(modules: Mapping[str, object], root: bytes) -> Iterator[bytes]:
+def _files(modules: Mapping[str, object], root: bytes) -> Iterator[tuple[bytes, object]]:
+    """The modules' source files, links and what they lead to, each with its `_load_of`."""
     seen: set[bytes] = set()
     for module in list(modules.values()):
         path = _file_of(module, root)
-        if path is not None and path not in seen:
-            seen.add(path)
-            yield path
+        if path is None or path in seen:
+            continue
+        for one in _and_what_it_leads_to(path, root):
+            if one not in seen:
+                seen.add(one)
+                yield one, _load_of(module)
+
+
+def _load_of(module: object) -> object:
+    """What is another object after the module was loaded anew (importlib.reload)."""
+    return getattr(module, "__dict__", {}).get("__spec__") or module
+
+
+def _and_what_it_leads_to(path: bytes, root: bytes) -> Iterator[bytes]:
+    """The path and, where it is a link, those it leads to within the repository."""
+    led: bytes | None = path
+    for _ in range(40):  # as many as Linux follows (path_resolution(7))
+        if led is None:
+            return
+        yield led
+        full = os.path.join(root, led)  # noqa: PTH118 - bytes
+        try:
+            target = os.readlink(full)  # noqa: PTH115 - bytes
+        except OSError:
+            return
+        led = _within(os.path.join(os.path.dirname(full), target), root)  # noqa: PTH118, PTH120
 
 
 def _file_of(module: object, root: bytes) -> bytes | None:
@@ -140,17 +180,24 @@ def _file_of(module: object, root: bytes) -> bytes | None:
         return None
     if not os.path.isabs(path):  # noqa: PTH117 - bytes
         path = os.path.abspath(path)  # noqa: PTH100 - bytes
-    folder, name = os.path.split(path)
-    within = folder + b"/"
-    # `python ../train.py` and entries like it in `sys.path` leave their spelling in `__file__`.
-    if not within.startswith(root + b"/") or _SPELT_OUT.search(within):
-        folder = _real(folder)
-    path = os.path.join(folder, name)  # noqa: PTH118 - bytes
-    if not path.startswith(root + b"/"):
+    return _within(path, root)
+
+
+def _within(path: bytes, root: bytes) -> bytes | None:
+    """An absolute path as Git names it, relative to `root`; None for one that is not the user's."""
+    if _is_installed(path):
         return None
-    if any(part in path for part in _INSTALLED):
+    folder, name = os.path.split(path)
+    # `python ../train.py` and entries like it in `sys.path` leave their spelling in `__file__`, and
+    # Git knows no file through a link to its folder.
+    path = os.path.join(_real(folder), name)  # noqa: PTH118 - bytes
+    if not path.startswith(root + b"/") or _is_installed(path):
         return None
     return path[len(root) + 1 :]
+
+
+def _is_installed(path: bytes) -> bool:
+    return any(part in path for part in _INSTALLED)
 
 
 _REAL: dict[bytes, bytes] = {}
@@ -204,6 +251,9 @@ def _is(root: bytes, path: bytes, entry: trees.Entry) -> bool:
     full = os.path.join(root, path)  # noqa: PTH118 - bytes
     try:
         info = os.lstat(full)
+        if stat.S_ISLNK(info.st_mode):
+            link = pygit2.hash(os.readlink(full))  # noqa: PTH115 - bytes
+            return entry == (trees.LINK, link.raw)
         if not stat.S_ISREG(info.st_mode):
             return True
         oid = pygit2.hashfile(os.fsdecode(full))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 import types
@@ -88,7 +89,7 @@ def test_a_module_edited_during_the_run_is_saved_as_it_ran(repos, load, caplog):
 
     assert repo.state() == before
     assert repo.git("show", f"{commit}:src/train.py") == "EPOCHS = 5"
-    assert "'src/train.py' changed while the run was going" in caplog.text
+    assert "'src/train.py' changed after it was loaded" in caplog.text
 
 
 def test_a_module_deleted_during_the_run_is_saved_as_it_ran(repos, load):
@@ -112,7 +113,7 @@ def test_a_module_that_another_commit_lacks_is_saved_as_it_ran(repos, load, capl
         commit = experiments.save(record, Outcome())
     there = repo.git("ls-tree", "-r", "--name-only", commit).splitlines()
     assert "src/train.py" in there, "the source that ran is lost"
-    assert "'src/train.py' changed while the run was going" in caplog.text
+    assert "'src/train.py' changed after it was loaded" in caplog.text
 
 
 def test_a_repository_that_cannot_be_written_to_stops_no_run(repos, load, caplog):
@@ -235,3 +236,107 @@ def test_a_module_that_loads_itself_when_touched_is_not_touched(repos, monkeypat
 
     monkeypatch.setitem(sys.modules, "lazy", Lazy("lazy"))
     assert names(sources.loaded(context.detect())) == []
+
+
+# -- links, marks, and several runs of one process -----------------------------------------------
+
+
+def test_a_script_that_is_a_link_is_saved_with_what_it_leads_to_as_both_were(repos, load, caplog):
+    repo = repos.make("git_and_dvc")
+    link = repo.root / "train.py"
+    link.symlink_to("src/one.py")
+    repo.write("src/one.py", "VERSION = 1\n")
+    repo.write("src/two.py", "VERSION = 2\n")
+    repo.git("add", "-A")
+    repo.commit()
+    link.unlink()
+    link.symlink_to("src/two.py")
+    load(link, "__main__")
+    assert sources.script(context.detect()) == "train.py"
+    record = record_of(repo, sources=sources.loaded(context.detect()))
+    write_run(record.dir)
+    repo.write("src/two.py", "VERSION = 3\n")
+    link.unlink()
+    link.symlink_to("src/one.py")
+    commit = experiments.save(record, Outcome())
+    assert repo.git("show", f"{commit}:train.py") == "src/two.py", "the link is a later one"
+    assert repo.git("show", f"{commit}:src/two.py") == "VERSION = 2", "the code is a later one"
+    assert repo.git("ls-tree", commit, "train.py").startswith("120000"), "the link is none any more"
+
+
+def test_a_link_to_a_script_that_git_does_not_track_is_warned_about(repos, load, caplog):
+    repo = repos.make("git_and_dvc")
+    link = repo.root / "train.py"
+    link.symlink_to("new.py")
+    repo.git("add", "train.py")
+    repo.commit()
+    repo.write("new.py", "VERSION = 1\n")
+    load(link, "__main__")
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        assert sources.script(context.detect()) == "train.py"
+    assert "git add new.py" in caplog.text, "the experiment will hold a link to nothing"
+
+
+def test_a_module_found_through_a_linked_folder_is_known(repos, load):
+    repo = repos.make("git_and_dvc")
+    (repo.root / "package").symlink_to("src")
+    load(repo.root / "package" / "train.py")
+    assert names(sources.loaded(context.detect())) == ["src/train.py"]
+
+
+@pytest.mark.parametrize("shape", ["assume_unchanged", "skip_worktree"])
+def test_a_file_that_git_is_told_to_overlook_did_not_change_during_the_run(
+    repos, load, caplog, shape
+):
+    repo = repos.make(shape)
+    load(repo.root / "src" / "model.py", "model")
+    record = record_of(repo, sources=sources.loaded(context.detect()))
+    write_run(record.dir)
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        commit = experiments.save(record, Outcome())
+    assert "after it was loaded" not in caplog.text, "it is the version that was loaded"
+    assert "'src/model.py' differs from what Git tracks" in caplog.text, "what ran is not in there"
+    assert "WIDTH = 99" not in repo.git("show", f"{commit}:src/model.py"), (
+        "what Git is told to overlook is in the experiment"
+    )
+
+
+def test_a_later_run_of_the_process_is_saved_with_the_source_that_was_loaded(repos, load, caplog):
+    repo = repos.make("git_and_dvc")
+    load(repo.write("src/train.py", "EPOCHS = 5\n"), "__main__")
+    sources.loaded(context.detect())
+    repo.write("src/train.py", "EPOCHS = 6  # for the next process\n")
+    record = record_of(repo, sources=sources.loaded(context.detect()))
+    write_run(record.dir)
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        commit = experiments.save(record, Outcome())
+    assert repo.git("show", f"{commit}:src/train.py") == "EPOCHS = 5", "that code never ran"
+    assert "'src/train.py' changed after it was loaded" in caplog.text
+
+
+def test_a_module_that_was_reloaded_between_two_runs_is_saved_as_it_is_then(repos, monkeypatch):
+    repo = repos.make("git_and_dvc")
+    monkeypatch.syspath_prepend(str(repo.root / "src"))
+    repo.write("src/hyper.py", "EPOCHS = 5\n")
+    repo.git("add", "-A")
+    repo.commit()
+    module = importlib.import_module("hyper")
+    monkeypatch.setitem(sys.modules, "hyper", module)
+    sources.loaded(context.detect())
+    repo.write("src/hyper.py", "EPOCHS = 60\n")
+    importlib.reload(module)
+    assert module.EPOCHS == 60
+    record = record_of(repo, sources=sources.loaded(context.detect()))
+    write_run(record.dir)
+    commit = experiments.save(record, Outcome())
+    assert repo.git("show", f"{commit}:src/hyper.py") == "EPOCHS = 60", "that code ran before"
+
+
+def test_sources_that_there_is_no_time_to_keep_are_counted(repos, load, monkeypatch, caplog):
+    repo = repos.make("detached_head")
+    load(repo.root / "src" / "train.py", "__main__")
+    load(repo.root / "src" / "model.py", "model")
+    monkeypatch.setattr(sources, "_BUDGET", -1.0)
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        assert sources.loaded(context.detect()) == ()
+    assert "2 of the repository's 2 loaded source files are not kept" in caplog.text
