@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # Of 255 bytes a file system gives a name, some are Git's (`.lock`) and some for a suffix.
 _MAX_NAME = 200
+_INTERNAL_DATE = re.compile(r"@?(\d+)(?: ([+-])(\d\d)(\d\d))?")
 
 # -- names -----------------------------------------------------------------------------------
 
@@ -524,7 +525,7 @@ def _identity(git: Git, role: str) -> str:
     upper = f"GIT_{role.upper()}"
     name = first(f"{upper}_NAME", f"{role}.name", "user.name") or _system_name()
     email = first(f"{upper}_EMAIL", f"{role}.email", "user.email", "EMAIL")
-    when, offset = _moment(os.environ.get(f"{upper}_DATE"))
+    when, offset = _moment(git, upper)
     hours, minutes = divmod(abs(offset), 60)
     zone = f"{'-' if offset < 0 else '+'}{hours:02}{minutes:02}"
     return f"{name} <{email or _system_email()}> {when} {zone}"
@@ -549,17 +550,30 @@ def _system_email() -> str:
     return f"{user}@{socket.gethostname() or 'localhost'}"
 
 
-def _moment(given: str | None) -> tuple[int, int]:
+def _moment(git: Git, role: str) -> tuple[int, int]:
     """Seconds since the epoch and minutes east of Greenwich, from a GIT_*_DATE or the clock."""
+    given = os.environ.get(f"{role}_DATE")
     if given:
         # "Git internal format" of git-commit(1); "@" marks it.
-        match = re.fullmatch(r"@?(\d+)(?: ([+-])(\d\d)(\d\d))?", given.strip())
+        match = _INTERNAL_DATE.fullmatch(given.strip())
+        if match is None:
+            # Of the other forms Git takes more than it tells of (date.c).
+            with contextlib.suppress(RepositoryError):
+                names = {f"{role}_NAME": "-", f"{role}_EMAIL": "-"}
+                said = git.ask("var", f"{role}_IDENT", variables=names).decode("ascii")
+                match = _INTERNAL_DATE.fullmatch(said.rpartition(">")[2].strip())
         if match:
             minutes = int(match[3] or 0) * 60 + int(match[4] or 0)
             return int(match[1]), -minutes if match[2] == "-" else minutes
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError):  # there may be no `git` to ask
             moment = datetime.fromisoformat(given.strip().replace("Z", "+00:00")).astimezone()
             return int(moment.timestamp()), _minutes(moment)
+        logger.warning(
+            "%s_DATE='%s' is no date that Git knows, so the experiment bears the present one. "
+            "git-commit(1), DATE FORMATS, has the forms.",
+            role,
+            given,
+        )
     return int(time.time()), _minutes(datetime.now().astimezone())
 
 

@@ -380,6 +380,35 @@ def test_the_author_is_the_one_git_would_take(repos, monkeypatch):
     )
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        "Thu, 07 Apr 2005 22:13:13 +0200",
+        "2005-04-07T22:13:13+0200",
+        "2005-04-07 22:13:13 -0730",
+        "2005.04.07 22:13:13",
+        "04/07/2005 22:13:13",
+        "@1112911993 +0000",
+    ],
+)
+def test_a_date_is_taken_in_every_form_that_git_takes(repos, monkeypatch, given):
+    repo = repos.make("git_and_dvc")
+    monkeypatch.setenv("GIT_AUTHOR_DATE", given)
+    commit = saved(repo)
+    repo.git("commit", "-q", "--allow-empty", "-m", "by git")
+    shown = ("log", "-1", "--format=%ad", "--date=raw")
+    assert repo.git(*shown, commit) == repo.git(*shown), "Git takes it for another moment"
+
+
+def test_a_date_that_git_does_not_know_is_said_and_the_run_is_saved(repos, monkeypatch, caplog):
+    repo = repos.make("git_and_dvc")
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "the other day")
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        commit = saved(repo)
+    assert abs(int(repo.git("log", "-1", "--format=%ct", commit)) - time.time()) < 60
+    assert "GIT_COMMITTER_DATE='the other day' is no date" in caplog.text
+
+
 def test_without_any_identity_the_run_is_saved_all_the_same(repos, monkeypatch, home):
     repo = repos.make("no_identity")
     (home / ".gitconfig").write_text("")
