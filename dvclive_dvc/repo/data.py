@@ -53,6 +53,8 @@ class Output:
     where:   the way to its entry in there (keys and positions).
     md5:     the hash it has there; None where it was never cached.
     algorithm: "md5", or "md5-dos2unix" for what DVC 2 hashed.
+    versioned: whether the pointer lists the files of a folder, each with its version in a remote
+               that keeps versions (`version_aware`), instead of a hash of its own.
     """
 
     path: str
@@ -60,6 +62,7 @@ class Output:
     where: tuple[str | int, ...]
     md5: str | None
     algorithm: str
+    versioned: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,15 @@ def committed(
     ]
     new: dict[str, list[tuple[Output, Content]]] = {}
     for output in _with_progress(changed(ours, record.dvc_root), "Caching changed data"):
+        if output.versioned:
+            logger.warning(
+                "The changed data '%s' has its versions in the cloud, which DVC alone can add to, "
+                "so the experiment has its old pointer. Run `dvc commit %s` and `dvc push` to "
+                "keep it as it is.",
+                output.path,
+                output.pointer,
+            )
+            continue
         try:
             hashed = store(Path(output.path))
         except Exception as error:
@@ -285,13 +297,21 @@ def _output(base: str, name: str, where: tuple[str | int, ...], out: Any) -> Out
     path = out["path"]
     if "://" in path or out.get("cache") is False:
         return None
+    files = out.get("files") or ()
     return Output(
         os.path.normpath(os.path.join(base, path)),  # noqa: PTH118
         name,
         where,
-        out.get("md5"),
+        _listed_hash(files) if files else out.get("md5"),
         out.get("hash", "md5-dos2unix"),
+        versioned=bool(files),
     )
+
+
+def _listed_hash(files: Iterable[Mapping[str, Any]]) -> str | None:
+    """The hash of a folder whose files a pointer lists; None where one was never hashed."""
+    entries = [{"md5": one.get("md5"), "relpath": one["relpath"]} for one in files]
+    return None if None in (entry["md5"] for entry in entries) else _hash_of(entries)
 
 
 def _for_want_of_room(error: BaseException | None) -> bool:
@@ -366,9 +386,13 @@ def _folder_hash(state: _State, output: Output) -> str | None:
         if algorithm != output.algorithm:
             return None
         entries.append({"md5": md5, "relpath": path[start:].replace(os.sep, "/")})
-    # dvc_data/hashfile/tree.py, Tree.as_bytes.
-    entries.sort(key=lambda entry: entry["relpath"])
-    data = json.dumps(entries, sort_keys=True).encode("utf-8")
+    return _hash_of(entries)
+
+
+def _hash_of(entries: Iterable[Mapping[str, str]]) -> str:
+    """The hash of a folder with these files (dvc_data/hashfile/tree.py, Tree.as_bytes)."""
+    ordered = sorted(entries, key=lambda entry: entry["relpath"])
+    data = json.dumps(ordered, sort_keys=True).encode("utf-8")
     return hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 import shutil
@@ -313,3 +314,34 @@ def test_a_corrupt_state_only_costs_the_hashing(repos):
     found = data.committed(record, refuse)
     experiments.save(record, Outcome(), found.overrides, found.covered)
     assert repo.experiments()
+
+
+@pytest.mark.parametrize("changes", [True, False])
+def test_changed_data_that_has_its_versions_in_the_cloud_is_told_and_left_to_dvc(
+    repos, caplog, changes
+):
+    repo = repos.make("dataset")
+    pointer = repo.root / "data.dvc"
+    listed = "".join(
+        f"  - relpath: {path.relative_to(repo.root / 'data').as_posix()}\n"
+        f"    md5: {hashlib.md5(path.read_bytes()).hexdigest()}\n"
+        f"    size: {path.stat().st_size}\n"
+        f"    cloud:\n      store:\n        etag: abc\n        version_id: v1\n"
+        for path in sorted((repo.root / "data").rglob("*.csv"))
+    )
+    pointer.write_text(f"outs:\n- path: data\n  hash: md5\n  files:\n{listed}")
+    assert "up to date" in dvc_inside("status"), "DVC reads the pointer as it is meant"
+    repo.git("add", "-A")
+    repo.commit()
+    if changes:
+        repo.write("data/labels.csv", "changed\n")
+    record = record_of(repo)
+    write_run(record.dir)
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        found, commit_ = saved(record)
+    assert not found.overrides
+    assert repo.git("show", f"{commit_}:data.dvc") == pointer.read_text().rstrip("\n")
+    told = "dvc commit data.dvc" in caplog.text
+    assert told == changes, (
+        "changed data is passed over, or unchanged data warned about"
+    )
