@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import logging
 import os
 import shutil
+import struct
 import subprocess
 import sys
+import termios
+import time
 from pathlib import Path
 
 import dvc.api
@@ -342,6 +346,40 @@ def test_changed_data_that_has_its_versions_in_the_cloud_is_told_and_left_to_dvc
     assert not found.overrides
     assert repo.git("show", f"{commit_}:data.dvc") == pointer.read_text().rstrip("\n")
     told = "dvc commit data.dvc" in caplog.text
-    assert told == changes, (
-        "changed data is passed over, or unchanged data warned about"
-    )
+    assert told == changes, "changed data is passed over, or unchanged data warned about"
+
+
+@pytest.mark.parametrize("seconds", [0.6, 0.0])
+def test_a_bar_is_shown_where_caching_takes_over_a_second_and_there_only(
+    repos, monkeypatch, seconds
+):
+    repo = repos.make("git_and_dvc")
+    names = [f"{number}.bin" for number in range(2)]
+    for name in names:
+        repo.write(name, "old")
+    dvc_inside("add", "-q", *names)
+    repo.git("add", "-A")
+    repo.commit()
+    for name in names:
+        (repo.root / name).unlink()
+        repo.write(name, f"new {name}")
+    record = record_of(repo)
+    really = store_of(record)
+
+    def store(path):
+        time.sleep(seconds)  # as a large file takes
+        return really(path)
+
+    screen, terminal = os.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    with open(terminal, "w") as stderr:  # noqa: PTH123 - a descriptor
+        monkeypatch.setattr(sys, "stderr", stderr)
+        found = data.committed(record, store)
+        os.set_blocking(screen, False)
+        shown = b""
+        with contextlib.suppress(BlockingIOError):
+            while more := os.read(screen, 4096):
+                shown += more
+    os.close(screen)
+    assert len(found.overrides) == 2, "the data was not cached"
+    assert (b"Caching changed data" in shown) == (seconds > 0), shown
