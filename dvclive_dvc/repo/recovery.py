@@ -9,7 +9,7 @@ from .. import files
 from ..backend import Outcome, Status
 from ..errors import RepositoryError
 from ..notices import logger
-from . import catchup, dvcconfig, journal, objects, saving, watchers
+from . import autopush, catchup, dvcconfig, journal, objects, saving, watchers
 from .git import Git
 from .record import reference
 
@@ -83,11 +83,15 @@ def recover(
     with journal.held(dvc_root):
         found = look(dvc_root)  # what another has recovered meanwhile is gone
         _sweep_cache(dvc_root)
-        return [
+        recovered = [
             _recover(entry)
             for entry in (*found.dead, *(found.elsewhere if other_hosts else ()))
             if names is None or entry.record.name in names
         ]
+    for one in recovered:
+        if one.commit is not None:
+            autopush.push(one.record, one.commit)
+    return recovered
 
 
 def _sweep_cache(dvc_root: Path) -> None:

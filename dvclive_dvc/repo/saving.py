@@ -1,4 +1,4 @@
-"""Saving a run from its record: data first, then the commit, then the remotes.
+"""Saving a run from its record: data first, then the commit.
 
 The one way a run is saved, by its own process at the end as by a later one that finds its
 journal.
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import RepositoryError
 from ..notices import logger
-from . import autopush, data, experiments, journal
+from . import data, experiments, journal
 from .cache import ArtifactCache
 
 if TYPE_CHECKING:
@@ -27,16 +27,11 @@ _FULL = 1 << 20  # bytes; less than a commit and its journal may take
 
 
 def save(record: Record, outcome: Outcome) -> str:
-    """Makes the experiment's commit, removes the journal, and pushes where that is configured.
+    """Makes the experiment's commit and removes the journal.
 
+    To push is the caller's part (`autopush`): it may take long, and the run is saved by then.
     Raises SaveError, with the journal left in place.
     """
-    commit = _saved(record, outcome)
-    autopush.push(record, commit)
-    return commit
-
-
-def _saved(record: Record, outcome: Outcome) -> str:
     with experiments.looking(record) as status:  # while DVC's data is looked at
         others = tuple(journal.others(record))
         kept = _committed_data(record, others)
@@ -48,9 +43,9 @@ def _saved(record: Record, outcome: Outcome) -> str:
 
 
 def save_or_keep(record: Record, outcome: Outcome) -> str | None:
-    """As `save` but for the pushing; when it fails, one message with the cause and the way back."""
+    """As `save`; when it fails, one message that tells the cause and the way back."""
     try:
-        return _saved(record, outcome)
+        return save(record, outcome)
     except Exception as error:  # noqa: BLE001 - a training must not die of its logger
         kept = journal.keep(record, outcome)
         logger.warning(
