@@ -47,12 +47,18 @@ def start(repo, name, **more):
     return live
 
 
-def test_what_another_run_changed_so_far_is_not_in_the_experiment(two):
+@pytest.mark.parametrize("program", [True, False])
+def test_what_another_run_changed_so_far_is_not_in_the_experiment(
+    two, tmp_path, monkeypatch, program
+):
     other = start(two, "two")
     (two.root / "runs/two/notes.txt").unlink()
     two.write("two.pt", "half of the next weights")
     run = start(two, "one")
-    run.end()
+    with monkeypatch.context() as within:
+        if not program:
+            within.setenv("PATH", str(tmp_path / "no-git"))
+        run.end()
     saved = two.experiments()["one"]
     committed = entries_of(two, "HEAD", "runs/two", "two.pt.dvc")
     assert entries_of(two, saved, "runs/two", "two.pt.dvc") == committed, (
