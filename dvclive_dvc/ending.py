@@ -119,6 +119,8 @@ class _Hooks:
         self.main = threading.main_thread().ident
         self.sections = 0
         self.waiting: int | None = None
+        # The signals that were blocked before the fork that goes on, a thread.
+        self._forking = threading.local()
 
     # -- one run more or less ----------------------------------------------------------
 
@@ -154,6 +156,24 @@ class _Hooks:
             if threading.get_ident() == self.main:
                 self._give_signals_back()
 
+    def hold_signals(self) -> None:
+        """Before a fork: a signal for the child waits until the child's handlers are right.
+
+        Python forgets in a new child what has arrived, and our handler there would end the
+        parent's runs.
+        """
+        ours = [number for number in _SIGNALS if signal.getsignal(number) == self.on_signal]
+        if ours:
+            # By itself, for Python may run other handlers, which may raise, as it blocks.
+            self._forking.before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+            signal.pthread_sigmask(signal.SIG_BLOCK, ours)
+
+    def let_signals_in(self) -> None:
+        """After a fork, or where none came of it."""
+        before = self._forking.__dict__.pop("before", None)
+        if before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
     def forget(self) -> None:
         """In a forked child: the runs are the parent's."""
         # Another thread may have held the lock; it does not exist here.
@@ -163,6 +183,7 @@ class _Hooks:
         self.waiting = None
         for one in list(self._watches):
             one.cancel()
+        self.let_signals_in()
 
     # -- the ways a program ends -------------------------------------------------------
 
@@ -274,7 +295,11 @@ class _Hooks:
 _hooks = _Hooks()
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_hooks.forget)
+    os.register_at_fork(
+        before=_hooks.hold_signals,
+        after_in_parent=_hooks.let_signals_in,
+        after_in_child=_hooks.forget,
+    )
 
 
 @contextlib.contextmanager

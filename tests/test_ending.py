@@ -400,6 +400,46 @@ os.wait()
     assert ends() == [{"status": "interrupted", "signal": "SIGTERM"}]
 
 
+@pytest.mark.parametrize("forks_in", ["the main thread", "another thread"])
+def test_a_signal_that_a_child_gets_as_it_is_forked_kills_it(forks_in):
+    done = ended(f"""
+ending.watch(finish)
+def fork_and_terminate():
+    for _ in range(100):
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(20)
+            os._exit(0)
+        os.kill(pid, signal.SIGTERM)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert status == -signal.SIGTERM, f"the child ended with {{status}}"
+        assert not os.path.exists("ends"), "the child ended its parent's run"
+    print("all died")
+if {forks_in == "another thread"}:
+    thread = threading.Thread(target=fork_and_terminate)
+    thread.start(); thread.join()
+else:
+    fork_and_terminate()
+assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set(), "a signal is left blocked"
+""", timeout=60)  # fmt: skip
+    assert done.stdout == "all died\n", done.stderr
+    assert ends() == [{"status": "completed"}], "the parent's run"
+
+
+def test_a_signal_that_a_parent_gets_as_it_forks_ends_its_run():
+    done = ended("""
+os.register_at_fork(before=lambda: os.kill(os.getpid(), signal.SIGTERM))  # runs after ours
+ending.watch(finish)
+if os.fork() == 0:
+    time.sleep(0.1)
+    os._exit(0)
+print("never")
+""")
+    assert done.returncode == -signal.SIGTERM, done.stderr
+    assert done.stdout == "", "the signal was lost"
+    assert ends() == [{"status": "interrupted", "signal": "SIGTERM"}]
+
+
 def test_a_pool_of_processes_can_be_terminated():
     done = ended("""
 import multiprocessing
