@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -68,10 +69,9 @@ def watch(finish: Finish) -> Watch:
     That is: the interpreter exits, by itself or by `sys.exit`; an exception leaves the program;
     SIGTERM or SIGHUP arrive; an exception ends the thread that called this. Python shows nobody a
     SystemExit that the replaced `sys.exit` did not raise (`raise SystemExit(3)`, an `exit` imported
-    by name before, `sys.exit(main())` where `main` calls this): such a run counts as completed.
-    Only in this process, not in a fork of it. A signal is taken only
-    where it would have killed: never over the user's own handler, nor where it is ignored (as
-    under nohup), and only when called from the main thread.
+    by name before this module was): such a run counts as completed. Only in this process, not in a
+    fork of it. A signal is taken only where it would have killed: never over the user's own
+    handler, nor where it is ignored (as under nohup), and only when called from the main thread.
     """
     one = Watch(finish)
     _hooks.add(one)
@@ -111,7 +111,6 @@ class _Hooks:
         self._installed = False
         self._excepthook: ExceptHook = sys.excepthook
         self._thread_hook: Callable[[threading.ExceptHookArgs], Any] = threading.excepthook
-        self._exit: Callable[[Any], Any] = sys.exit
         # What an interpreter's last uncaught exception was when the first run began.
         self._last: BaseException | None = None
         self._exiting: Outcome | None = None
@@ -133,7 +132,6 @@ class _Hooks:
                 self._thread_hook = threading.excepthook
                 threading.excepthook = self.on_thread_exception
                 self._last = getattr(sys, "last_value", None)
-                self._exit, sys.exit = sys.exit, self.on_sys_exit
                 atexit.register(self.on_exit)
             self._take_signals()
 
@@ -150,8 +148,6 @@ class _Hooks:
                 sys.excepthook = self._excepthook
             if threading.excepthook == self.on_thread_exception:
                 threading.excepthook = self._thread_hook
-            if sys.exit == self.on_sys_exit:
-                sys.exit = self._exit  # type: ignore[assignment]
             atexit.unregister(self.on_exit)
             if threading.get_ident() == self.main:
                 self._give_signals_back()
@@ -224,14 +220,10 @@ class _Hooks:
             with contextlib.suppress(KeyboardInterrupt):
                 exec("raise KeyboardInterrupt")  # noqa: S102 - a constant
 
-    def on_sys_exit(self, status: Any = None, /) -> Any:
-        """`sys.exit`: nothing else in Python knows the exit code while the program still runs."""
-        try:
-            return self._exit(status)
-        except SystemExit as exc:
-            if threading.get_ident() == self.main and self._installed:
-                exc._dvclive_fate = _Fate(outcome_of(exc))  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark
-            raise
+    def on_sys_exit(self, exc: SystemExit) -> None:
+        """`sys.exit` was called, which is not to say that it ends the program."""
+        if threading.get_ident() == self.main and self._installed:
+            exc._dvclive_fate = _Fate(outcome_of(exc))  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark
 
     def exited_with(self, outcome: Outcome) -> None:
         """A SystemExit is ending the program."""
@@ -300,6 +292,23 @@ if hasattr(os, "register_at_fork"):
         after_in_parent=_hooks.let_signals_in,
         after_in_child=_hooks.forget,
     )
+
+_exit: Callable[[Any], Any] = sys.exit
+
+
+# Under the name and module of the one it replaces, so that it is pickled as `sys.exit`.
+@functools.wraps(sys.exit)
+def _noted_exit(status: Any = None, /) -> Any:
+    try:
+        return _exit(status)
+    except SystemExit as exc:
+        _hooks.on_sys_exit(exc)
+        raise
+
+
+# Nothing else in Python knows the exit code while the program still runs. For good, not while
+# there is a run: `sys.exit(main())` looks it up before `main` begins one.
+sys.exit = _noted_exit
 
 
 @contextlib.contextmanager

@@ -135,6 +135,30 @@ main()
     assert ends() == [{"status": "failed", "exit_code": 5}]
 
 
+def test_a_sys_exit_with_what_main_returns_is_told_though_the_run_began_in_main():
+    done = ended("""
+def main():
+    ending.watch(finish)
+    return 3
+sys.exit(main())
+""")
+    assert done.returncode == 3
+    assert ends() == [{"status": "failed", "exit_code": 3}], "the exit code was not seen"
+
+
+def test_sys_exit_is_pickled_as_what_it_is_called():
+    done = ended("""
+import inspect, pickle
+ending.watch(finish)
+pickled = pickle.dumps(sys.exit)
+assert pickle.loads(pickled) is sys.exit
+assert b"dvclive" not in pickled, "another process would need this package to read it"
+assert str(inspect.signature(sys.exit)) == "(status=None, /)"
+""")
+    assert done.returncode == 0, done.stderr
+    assert ends() == [{"status": "completed"}]
+
+
 def test_a_sys_exit_of_another_thread_ends_nothing():
     ended("""
 ending.watch(finish)
