@@ -66,12 +66,13 @@ class Watch:
 def watch(finish: Finish) -> Watch:
     """Calls `finish` once with how the run ended, should nobody else end it.
 
-    That is: the interpreter exits, by itself or by `sys.exit`; an exception leaves the program;
-    SIGTERM or SIGHUP arrive; an exception ends the thread that called this. Python shows nobody a
-    SystemExit that the replaced `sys.exit` did not raise (`raise SystemExit(3)`, an `exit` imported
-    by name before this module was): such a run counts as completed. Only in this process, not in a
-    fork of it. A signal is taken only where it would have killed: never over the user's own
-    handler, nor where it is ignored (as under nohup), and only when called from the main thread.
+    That is: the interpreter exits, by itself or by `sys.exit`, or a worker of `multiprocessing`
+    does; an exception leaves the program; SIGTERM or SIGHUP arrive; an exception ends the thread
+    that called this. Python shows nobody a SystemExit that the replaced `sys.exit` did not raise
+    (`raise SystemExit(3)`, an `exit` imported by name before this module was): such a run counts
+    as completed. Only in this process, not in a fork of it. A signal is taken only where it would
+    have killed: never over the user's own handler, nor where it is ignored (as under nohup), and
+    only when called from the main thread.
     """
     one = Watch(finish)
     _hooks.add(one)
@@ -101,6 +102,23 @@ class Section:
             _hooks.deliver()
 
 
+def _nothing() -> None:
+    pass
+
+
+def _at_workers_end(ends: Callable[[], None]) -> Callable[[], object]:
+    """Has `ends` called when this worker of `multiprocessing` ends; returns what takes it back.
+
+    A forked worker leaves by `os._exit`, which skips `atexit`, and shows no hook its exception.
+    """
+    process = sys.modules.get("multiprocessing.process")
+    util = sys.modules.get("multiprocessing.util")
+    if process is None or util is None or process.parent_process() is None:
+        return _nothing
+    cancel: Callable[[], object] = util.Finalize(None, ends, exitpriority=0).cancel
+    return cancel
+
+
 class _Hooks:
     """The process-wide hooks, there while there is a run to watch."""
 
@@ -114,6 +132,7 @@ class _Hooks:
         # What an interpreter's last uncaught exception was when the first run began.
         self._last: BaseException | None = None
         self._exiting: Outcome | None = None
+        self._worker_end: Callable[[], object] = _nothing
         self._signals: list[int] = []
         self.main = threading.main_thread().ident
         self.sections = 0
@@ -133,6 +152,7 @@ class _Hooks:
                 threading.excepthook = self.on_thread_exception
                 self._last = getattr(sys, "last_value", None)
                 atexit.register(self.on_exit)
+                self._worker_end = _at_workers_end(self.on_worker_exit)
             self._take_signals()
 
     def drop(self, one: Watch) -> None:
@@ -149,6 +169,7 @@ class _Hooks:
             if threading.excepthook == self.on_thread_exception:
                 threading.excepthook = self._thread_hook
             atexit.unregister(self.on_exit)
+            self._worker_end()
             if threading.get_ident() == self.main:
                 self._give_signals_back()
 
@@ -233,6 +254,10 @@ class _Hooks:
         """`atexit`: the last thread has ended and nobody ended the run."""
         with _threads_allowed():
             self._end_all(self._exiting or outcome_of(self._unseen()))
+
+    def on_worker_exit(self) -> None:
+        """The end of a worker of `multiprocessing`, while what ended it is still on its way."""
+        self._end_all(outcome_of(sys.exc_info()[1]))
 
     def _unseen(self) -> BaseException | None:
         """What ended the program where a hook took the place of ours and does not call it."""

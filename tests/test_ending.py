@@ -478,6 +478,56 @@ print("terminated", os.path.exists("ends"))
     assert done.stdout == "terminated False\n", done.stderr
 
 
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize(
+    ("end", "exit_code", "outcome"),
+    [
+        ("pass", 0, {"status": "completed"}),
+        ("sys.exit(3)", 3, {"status": "failed", "exit_code": 3}),
+        (
+            "raise ValueError",
+            1,
+            {
+                "status": "failed",
+                "exception": "builtins.ValueError",
+                "raised_at": f"train.py:{PRELUDE.count(chr(10)) + 5}",
+            },
+        ),
+    ],
+)
+def test_a_run_of_a_worker_is_ended_with_the_worker(method, end, exit_code, outcome):
+    Path("train.py").write_text(
+        PRELUDE
+        + f"""
+import multiprocessing
+def work():
+    ending.watch(finish)
+    {end}
+if __name__ == "__main__":
+    worker = multiprocessing.get_context("{method}").Process(target=work)
+    worker.start(); worker.join()
+    sys.exit(worker.exitcode)
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, "train.py"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == exit_code, done.stderr
+    assert ends() == [outcome], "how the worker's run ended"
+
+
+def test_a_run_that_a_worker_has_ended_is_not_ended_again_with_the_worker():
+    ended("""
+import multiprocessing
+def work():
+    ending.watch(finish).end(ending.Outcome())
+    ending.watch(finish).cancel()
+worker = multiprocessing.get_context("fork").Process(target=work)
+worker.start(); worker.join()
+""")
+    assert ends() == [{"status": "completed"}]
+
+
 # -- in publishable words --------------------------------------------------------------------
 
 
