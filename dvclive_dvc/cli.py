@@ -137,6 +137,7 @@ def _project() -> Path:
 
 
 def _recover(given: argparse.Namespace) -> int:
+    from . import report
     from .repo import recovery
 
     root = _project()
@@ -145,7 +146,7 @@ def _recover(given: argparse.Namespace) -> int:
     if given.list:
         return _list(recovery.look(root), as_json=given.json)
     names = set(given.names) or None
-    done = recovery.recover(root, names=names, other_hosts=given.other_hosts)
+    done = recovery.recover(root, names=names, other_hosts=given.other_hosts, redraw=report.redraw)
     left = recovery.look(root)
     if given.json:
         _say_json(
@@ -269,14 +270,10 @@ def _shown(entry: Entry) -> dict[str, Any]:
 
 
 def _step(folder: Path) -> int | None:
-    """The last complete step of a run; None before the first."""
+    from . import report
     from .layout import Layout
 
-    try:
-        step = json.loads(Layout(str(folder), folder, folder).metrics_file.read_bytes())["step"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return step if isinstance(step, int) else None
+    return report.last_step(Layout(str(folder), folder, folder))
 
 
 def _say_table(entries: Iterable[Entry]) -> None:

@@ -774,5 +774,5 @@ def _default_backend(settings: Settings) -> Backend:
         return NullBackend()
     from .repo import backend as repository
 
-    found = repository.find()
+    found = repository.find(redraw=reports.redraw)
     return NullBackend(found) if isinstance(found, str) else found

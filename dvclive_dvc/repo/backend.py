@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from ..layout import Layout
     from .context import Context
+    from .recovery import Redraw
 
 _NO_GIT = (
     "No Git repository here: the run is logged, but it cannot be saved as an experiment. "
@@ -54,8 +55,16 @@ _IN_STAGE = {
 }
 
 
-def find(cwd: Path | None = None, environ: Mapping[str, str] = os.environ) -> DvcBackend | str:
-    """The backend for a folder, or the sentence that says why there is none."""
+def find(
+    cwd: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    redraw: Redraw | None = None,
+) -> DvcBackend | str:
+    """The backend for a folder, or the sentence that says why there is none.
+
+    `redraw` draws the report of a dead run that is saved before a new one begins.
+    """
     try:
         context = surroundings.detect(cwd, environ)
     except RepositoryFormatError as error:
@@ -63,7 +72,7 @@ def find(cwd: Path | None = None, environ: Mapping[str, str] = os.environ) -> Dv
         return f"{error} The run is logged, but it cannot be saved as an experiment."
     if context.git_root is None and context.dvc_root is None:
         return " ".join((*context.notes, _NO_GIT))
-    return DvcBackend(context)
+    return DvcBackend(context, redraw)
 
 
 class DvcBackend:
@@ -75,9 +84,10 @@ class DvcBackend:
     a run that saves has a `Record`, any other has none.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, redraw: Redraw | None = None) -> None:
         self.run = Run(context.exp_name, context.baseline, context.mode)
         self._context = context
+        self._redraw = redraw
         self._layout: Layout | None = None
         self._writer: Writer | None = None
         self._record: Record | None = None
@@ -110,7 +120,7 @@ class DvcBackend:
         left: tuple[Path, ...] = ()
         if self._context.dvc_root is not None:
             # In a stage of a pipeline too: its run would overwrite a dead one's files.
-            left = recovery.recover_before(self._context, layout.root)
+            left = recovery.recover_before(self._context, layout.root, self._redraw)
             _refuse_second_run(layout.root, journal.holder_of(layout.root, self._context.dvc_root))
         self._layout = layout
         stray = surroundings.strayed(self._context, layout.root)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .. import dvcyaml, files
 from ..backend import Entries, Plot
 from ..errors import RepositoryError
-from ..layout import Layout
+from ..layout import DVCYAML_NAME, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,21 +22,31 @@ if TYPE_CHECKING:
 _TAIL = 1 << 16
 
 
-def catch_up(record: Record) -> None:
+def layout_of(record: Record) -> Layout:
+    """Where the run's files are; its folder as one would write it at the top of the project."""
+    given = os.path.relpath(record.dir, record.dvc_root)
+    return Layout(
+        given,
+        record.dir,
+        record.dvcyaml or record.dir / DVCYAML_NAME,
+        dvcyaml_on=record.dvcyaml is not None,
+    )
+
+
+def catch_up(layout: Layout) -> None:
     """Brings metrics.json and the dvc.yaml up to the rows that were logged last.
 
     This is what `end()` would have written, and into the same files. What these hold beyond the
     rows stays. Half-written files of the dead process are removed.
     """
-    layout = Layout(str(record.dir), record.dir, record.dvcyaml or record.dir / "dvc.yaml")
-    files.sweep(record.dir)
+    files.sweep(layout.root)
     # A file that cannot be written is saved as it is: better an old summary than no run.
     with contextlib.suppress(OSError):
         for _, path in _series(layout.metrics_dir):
             cut_torn_row(path)
     with contextlib.suppress(OSError):
         _write_summary(layout)
-    if record.dvcyaml is not None:
+    if layout.dvcyaml_on:
         with contextlib.suppress(OSError, RepositoryError):
             dvcyaml.Writer(layout, resume=True).write(_entries(layout))
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .. import files
-from ..backend import Outcome, Status
+from ..backend import Mode, Outcome, Run, Status
 from ..errors import RepositoryError
 from ..notices import logger
 from . import autopush, catchup, dvcconfig, journal, objects, saving, watchers
@@ -14,12 +15,15 @@ from .git import Git
 from .record import reference
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
+    from ..layout import Layout
     from .context import Context
     from .journal import Entry
     from .record import Record
+
+    Redraw = Callable[[Layout, Run, datetime.datetime, Outcome], None]
 
 
 @dataclass(frozen=True)
@@ -65,13 +69,18 @@ def look(dvc_root: Path) -> Found:
 
 
 def recover(
-    dvc_root: Path, *, names: Collection[str] | None = None, other_hosts: bool = False
+    dvc_root: Path,
+    *,
+    names: Collection[str] | None = None,
+    other_hosts: bool = False,
+    redraw: Redraw | None = None,
 ) -> list[Recovered]:
     """Saves each dead run as an experiment and removes its journal.
 
     Of recoveries that happen together one does the work and the others wait for it. A run that
     cannot be saved keeps its journal. `names` keeps to these runs; `other_hosts` takes those of
-    other hosts for dead, which only the user can know.
+    other hosts for dead, which only the user can know. `redraw` draws a run's report, which says
+    that the run goes on, with how it ended.
     """
     # A run killed while it began may have left half a file and no run.
     for folder in (journal.folder(dvc_root), dvc_root / watchers.FOLDER):
@@ -84,7 +93,7 @@ def recover(
         found = look(dvc_root)  # what another has recovered meanwhile is gone
         _sweep_cache(dvc_root)
         recovered = [
-            _recover(entry)
+            _recover(entry, redraw)
             for entry in (*found.dead, *(found.elsewhere if other_hosts else ()))
             if names is None or entry.record.name in names
         ]
@@ -100,7 +109,7 @@ def _sweep_cache(dvc_root: Path) -> None:
     objects.sweep(str(dvc_root / ".dvc" / cache / "files" / "md5"))
 
 
-def _recover(entry: Entry) -> Recovered:
+def _recover(entry: Entry, redraw: Redraw | None) -> Recovered:
     record = entry.record
     outcome = entry.outcome or Outcome(Status.INTERRUPTED)
     try:
@@ -108,7 +117,11 @@ def _recover(entry: Entry) -> Recovered:
         if commit is not None:
             journal.remove(record)
         else:
-            catchup.catch_up(record)
+            layout = catchup.layout_of(record)
+            catchup.catch_up(layout)
+            if redraw is not None:
+                run = Run(record.name, record.baseline, Mode.STANDALONE, saves=True)
+                redraw(layout, run, datetime.datetime.fromisoformat(record.started), outcome)
             commit = saving.save(record, outcome)
     except Exception as error:  # noqa: BLE001 - one run's trouble must not keep another's
         logger.debug("recovering '%s' failed", record.name, exc_info=True)
@@ -146,7 +159,9 @@ def discard(dvc_root: Path, names: Collection[str]) -> list[Record]:
         return given_up
 
 
-def recover_before(context: Context, directory: Path) -> tuple[Path, ...]:
+def recover_before(
+    context: Context, directory: Path, redraw: Redraw | None = None
+) -> tuple[Path, ...]:
     """Saves the dead runs of the project before a new run begins in `directory`.
 
     Gives the pointer files of those that had run there, for a run that goes on with them.
@@ -162,7 +177,7 @@ def recover_before(context: Context, directory: Path) -> tuple[Path, ...]:
             "it is of no use.",
             path,
         )
-    recovered = recover(context.dvc_root)
+    recovered = recover(context.dvc_root, redraw=redraw)
     for one in recovered:
         if one.commit is not None:
             logger.info(

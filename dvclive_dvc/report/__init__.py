@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import math
 import os
 import sys
 import time
 from typing import TYPE_CHECKING
 
-from .. import files
-from ..errors import InvalidReportModeError
+from .. import dvcyaml, files
+from ..errors import InvalidReportModeError, RepositoryError
+from ..layout import DRAWN_BY
 from ..notices import logger
 from .facts import Facts
-from .reading import Reader
+from .reading import Reader, last_step
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ..backend import Outcome, Run
     from ..layout import Layout
     from .markdown import Document
     from .notebook import Display
     from .page import Page
 
-__all__ = ["Facts", "Reporter", "resolve_mode"]
+__all__ = ["Facts", "Reporter", "last_step", "redraw", "resolve_mode"]
 
 # A build may take this share of the run at most: one part in twenty of the time between builds.
 _PAUSE = 20
@@ -123,3 +130,36 @@ class Reporter:
 
             _opened.add(str(path))
             webbrowser.open(path.as_uri())
+
+
+def redraw(layout: Layout, run: Run, started: datetime.datetime, outcome: Outcome) -> None:
+    """Draws the report that a dead run left once more, with how the run ended; never raises.
+
+    What it left says that it goes on. Left alone is a file that is no report of ours, and a
+    report with plots of which no dvc.yaml says how to draw them.
+    """
+    with contextlib.suppress(OSError, RepositoryError):
+        modes = [mode for mode in ("html", "md") if _is_ours(layout.report_file(mode))]
+        entries = dvcyaml.read_entries(layout)
+        if not modes or not set(_plots(layout)) <= {plot.path for plot in entries.plots}:
+            return
+        last = max(path.stat().st_mtime for path in _written(layout, modes))
+        ended = datetime.datetime.fromtimestamp(last, datetime.timezone.utc)
+        for mode in modes:
+            step = last_step(layout)
+            Reporter(layout, mode).build(Facts(run, entries, started, step, outcome, ended))
+
+
+def _is_ours(report: Path) -> bool:
+    return report.is_file() and DRAWN_BY.encode() in report.read_bytes()
+
+
+def _plots(layout: Layout) -> Iterator[Path]:
+    for folder in (layout.custom_dir, layout.sklearn_dir):
+        yield from folder.rglob("*.json")
+
+
+def _written(layout: Layout, modes: list[str]) -> Iterator[Path]:
+    """What a run writes all the time it goes on."""
+    yield from map(layout.report_file, modes)
+    yield from layout.metrics_dir.rglob("*.tsv")

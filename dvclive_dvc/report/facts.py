@@ -20,6 +20,7 @@ class Facts:
     started: when it began (UTC).
     step:    the present step; None before the first.
     outcome: how it ended; None while it goes on.
+    ended:   when; None where that is now.
     """
 
     run: Run
@@ -27,3 +28,4 @@ class Facts:
     started: datetime
     step: int | None
     outcome: Outcome | None
+    ended: datetime | None = None

@@ -369,6 +369,15 @@ def _flat(value: Any, joint: str, prefix: str = "") -> Iterator[tuple[str, Any]]
         yield prefix, value
 
 
+def last_step(layout: Layout) -> int | None:
+    """The last complete step of a run that is on disk; None before the first."""
+    try:
+        step = json.loads(layout.metrics_file.read_bytes())["step"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return step if isinstance(step, int) else None
+
+
 def _status(outcome: Outcome | None) -> tuple[str, str]:
     """One word for how the run stands, and what more is known of its end."""
     if outcome is None:
@@ -386,11 +395,11 @@ def _status(outcome: Outcome | None) -> tuple[str, str]:
 
 
 def _facts(layout: Layout, facts: Facts) -> tuple[tuple[str, str], ...]:
-    now = datetime.datetime.now(datetime.timezone.utc)
+    until = facts.ended or datetime.datetime.now(datetime.timezone.utc)
     told = [
         ("Baseline", (facts.run.baseline or "")[:7]),
         ("Step", "" if facts.step is None else f"{facts.step:,}"),
-        ("Duration", duration((now - facts.started).total_seconds())),
+        ("Duration", duration((until - facts.started).total_seconds())),
         ("Started", facts.started.strftime("%Y-%m-%d %H:%M UTC")),
         ("Folder", layout.given),
         ("Run by", "" if facts.run.mode in _USUAL else facts.run.mode.value),

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from situations import Situation, git, python
 
 from dvclive_dvc import Live
 from dvclive_dvc.backend import Status
+from dvclive_dvc.cli import main
 from dvclive_dvc.errors import RepositoryError, RunInProgressError
 from dvclive_dvc.repo import journal, recovery, watchers
 from dvclive_dvc.repo.record import Process
@@ -145,6 +148,64 @@ def test_half_a_file_of_a_run_killed_as_it_began_is_swept_though_there_is_no_run
         (folder / f".{name}.{dead}-1.dvclive-tmp").write_text("{")
     assert recovery.recover(repo.root) == []
     assert not list(repo.root.rglob("*.dvclive-tmp"))
+
+
+REPORTED = KILL.replace(
+    "Path(", "live.log_plot('p', [{{'x': 1, 'y': 2}}], 'x', 'y', title='Drawn so')\nPath(", 1
+)
+
+
+def _status_in(report: str) -> str:
+    found = re.search(r'class="status \w+">(\w+)|\*\*(\w+)\*\*', report)
+    assert found, report[-2000:]
+    return found[1] or found[2]
+
+
+@pytest.mark.parametrize("mode", ["html", "md"])
+@pytest.mark.parametrize("recovered_by", ["the command", "the next run"])
+def test_the_report_of_a_killed_run_says_how_it_ended(repo, mode, recovered_by):
+    killed(f"exp_name='first', report='{mode}'", REPORTED)
+    report = f"dvclive/report.{mode}"
+    assert _status_in((repo.root / report).read_text()) == "running", "as the run left it"
+    if recovered_by == "the command":
+        assert main(["recover"]) == 0
+    else:
+        Live("dvclive-2", save_dvc_exp=False).end()
+    saved = held_in(repo, repo.experiments()["first"], report)
+    assert _status_in(saved) == "interrupted", "how the run ended"
+    assert (repo.root / report).read_text().strip() == saved.strip(), "the report in the folder"
+    assert "Drawn so" in saved, "a plot is no longer drawn as it was"
+    assert str(repo.root) not in saved, "a path of this machine would be published"
+
+
+def test_a_recovered_report_tells_how_long_the_run_went_on_not_when_it_was_recovered(repo):
+    killed("exp_name='first', report='md'")
+    entry = journal.read_all(repo.root)[0][0]
+    began = datetime.datetime.fromisoformat(entry.record.started) - datetime.timedelta(days=2)
+    document = json.JSONDecoder().raw_decode(entry.path.read_text())[0]
+    document["run"]["started"] = began.isoformat()
+    entry.path.write_text(json.dumps(document))
+    last = began.timestamp() + 3600
+    for path in (repo.root / "dvclive").rglob("*"):
+        os.utime(path, (last, last))
+    assert main(["recover"]) == 0
+    assert "1 h 0 min" in held_in(repo, repo.experiments()["first"], "dvclive/report.md")
+
+
+@pytest.mark.parametrize(
+    "theirs", ["a report of the user's", "a plot nobody describes", "no report"]
+)
+def test_recovery_draws_no_report_where_it_could_only_spoil_one(repo, theirs):
+    report = repo.root / "dvclive" / "report.html"
+    undescribed = theirs == "a plot nobody describes"
+    killed(f"exp_name='first', dvcyaml={not undescribed}", REPORTED)
+    if theirs == "a report of the user's":
+        report.write_text("<p>I am running</p>")
+    if theirs == "no report":
+        report.unlink()
+    before = report.read_bytes() if report.exists() else None
+    assert main(["recover"]) == 0
+    assert (report.read_bytes() if report.exists() else None) == before
 
 
 def test_the_next_run_saves_a_killed_one_before_it_uses_the_folder(repo):
