@@ -20,10 +20,12 @@ from ..notices import logger
 from . import belongings, trees
 from .git import Git, common_dir, make_folder, packed_ref
 from .record import reference
-from .snapshot import Blobs, Status
+from .snapshot import Blobs, Status, Tracked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+
+    import pygit2
 
     from ..backend import Outcome
     from .context import Context
@@ -233,12 +235,6 @@ def save(
         git = Git(record.git_root, record.git)
         tree = _tree(git, record, status, overrides or {}, covered, others)
         tree = _without_other_runs(git, record, tree, others)
-        if git.head != record.baseline:
-            logger.warning(
-                "HEAD moved while the run was going; the experiment belongs to the commit it "
-                "began on, %s.",
-                record.baseline[:7],
-            )
         return _commit(git, record, outcome, tree)
 
 
@@ -276,6 +272,28 @@ def _tree(
     for path in own:
         blobs.add(path)
     tracked = status.result()
+    head = git.head
+    if head is not None and head != record.baseline:
+        worked_on = _worked_on(git.repo, head, record.baseline)
+        logger.warning(
+            "HEAD has moved since the run '%s' began; the experiment belongs to the commit it "
+            "began on, %s.%s",
+            record.name,
+            record.baseline[:7],
+            ""
+            if worked_on == head
+            else " Another branch, a pull or a reset has changed the files since, so those that "
+            f"Git tracks are as {worked_on[:7]} has them, but for the run's own, the sources it "
+            "had loaded and what is not committed.",
+        )
+        if worked_on != head:
+            carried = _carried(git, tracked, worked_on)
+            overrides = {
+                name: data
+                for name, data in overrides.items()
+                if os.fsencode(name) in own or carried(os.fsencode(name))
+            }
+            tracked = tracked.seen_from(trees.of_commit(git.repo, worked_on), carried)
     theirs = _of_others(record, others, tracked.index.keys() - own)
     for path, before in tracked.on_disk.items():
         if path in theirs:
@@ -311,6 +329,47 @@ def _of_others(
         return ()
     is_theirs = belongings.of_others(record, others)
     return {path for path in paths if is_theirs(f"{record.git_root}/{os.fsdecode(path)}")}
+
+
+# What the reflog has of a commit that was made of the working tree (builtin/commit.c).
+_COMMITTED = ("commit:", "commit (amend):")
+
+
+def _worked_on(repo: pygit2.Repository, head: str, baseline: str) -> str:
+    """The last commit that was made of the files that ran, before others took their place.
+
+    HEAD where the baseline was only built upon, or amended: what was committed is what ran then.
+    """
+    import pygit2
+
+    moves = []
+    try:
+        for move in repo.lookup_reference("HEAD").log():
+            moves.append(move)
+            if str(move.oid_old) == baseline:
+                break
+        else:
+            # No reflog is kept, or not for so long.
+            return head if repo.descendant_of(head, baseline) else baseline
+        reached = baseline
+        for move in reversed(moves):
+            if move.oid_new != move.oid_old:
+                if not move.message.startswith(_COMMITTED):
+                    break
+                reached = str(move.oid_new)
+    except (KeyError, ValueError, pygit2.GitError) as error:
+        logger.debug("how HEAD moved cannot be told: %s", error)
+        return head
+    return reached
+
+
+def _carried(git: Git, tracked: Tracked, commit: str) -> Callable[[bytes], bool]:
+    """Whether what is uncommitted of a path may come from a commit's working tree.
+
+    `git switch` takes a change along exactly where both commits have the same.
+    """
+    then = trees.of_commit(git.repo, commit)
+    return lambda path: trees.find(git.repo, tracked.base, path) == trees.find(git.repo, then, path)
 
 
 def _without_other_runs(git: Git, record: Record, tree: bytes, others: Collection[Record]) -> bytes:

@@ -18,7 +18,7 @@ from .git import Git, answer, is_true
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _STATUS = (
     "status",
@@ -59,6 +59,16 @@ class Tracked:
     on_disk: dict[bytes, trees.Entry | None] = field(default_factory=dict)
     conflict: list[bytes] = field(default_factory=list)
     index: dict[bytes, trees.Entry | None] = field(default_factory=dict)
+
+    def seen_from(self, base: bytes, kept: Callable[[bytes], bool]) -> Tracked:
+        """The changes of the paths that `kept` is true of, against another tree."""
+        return Tracked(
+            base,
+            {path: entry for path, entry in self.staged.items() if kept(path)},
+            {path: entry for path, entry in self.on_disk.items() if kept(path)},
+            list(filter(kept, self.conflict)),
+            {path: entry for path, entry in self.index.items() if kept(path)},
+        )
 
 
 class Status:

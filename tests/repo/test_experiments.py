@@ -252,7 +252,74 @@ def test_a_head_that_moved_leaves_the_experiment_at_its_baseline(repos, caplog):
         commit = experiments.save(record, Outcome())
     assert repo.git("rev-parse", f"{commit}^") == record.baseline
     assert repo.git("show", f"{commit}:README.md") == "newer", "the files are as they are now"
-    assert "HEAD moved" in caplog.text
+    assert "HEAD has moved since the run 'first-run' began" in caplog.text
+    assert "has changed the files" not in caplog.text
+
+
+def test_an_amended_baseline_leaves_the_files_as_they_are_now(repos, caplog):
+    repo = repos.make("git_and_dvc")
+    record = record_of(repo)
+    write_run(record.dir)
+    repo.write("README.md", "newer\n")
+    repo.git("commit", "-q", "-a", "--amend", "-m", "amended")
+    commit = experiments.save(record, Outcome())
+    assert repo.git("show", f"{commit}:README.md") == "newer", "it is what ran"
+    assert "has changed the files" not in caplog.text
+
+
+@pytest.mark.parametrize("reflog", [True, False], ids=["a reflog", "no reflog"])
+@pytest.mark.parametrize("program", ["git", None], ids=["by git", "by libgit2"])
+def test_another_branchs_files_stay_out_of_the_experiment(
+    repos, caplog, monkeypatch, program, reflog
+):
+    repo = repos.make("git_and_dvc")
+    repo.write("config.yaml", "lr: 0.1\n")
+    repo.write("removed.txt", "there\n")
+    repo.commit()
+    repo.git("switch", "-q", "-c", "other")
+    repo.write("README.md", "the other's\n")
+    repo.write("only-there.txt", "the other's\n")
+    (repo.root / "removed.txt").unlink()
+    repo.git("add", ".")
+    repo.git("commit", "-q", "-m", "other")
+    repo.git("switch", "-q", "-")
+    if not reflog:
+        # By their history alone a branch that is ahead looks like work that was gone on with.
+        repo.git("commit", "-q", "--allow-empty", "-m", "aside")
+        repo.git("config", "core.logAllRefUpdates", "false")
+        shutil.rmtree(repo.root / ".git" / "logs")
+    record = record_of(repo)
+    before = repo.git("ls-tree", "-r", "HEAD").splitlines()
+    repo.write("config.yaml", "lr: 0.2\n")
+    write_run(record.dir)
+    repo.git("switch", "-q", "other")
+    repo.write("README.md", "edited on the other\n")
+    if program is None:
+        monkeypatch.setattr(experiments.Git, "program", None)
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        commit = experiments.save(record, Outcome())
+    listing = repo.git("ls-tree", "-r", commit).splitlines()
+    others = [line for line in listing if "dvclive/" not in line and "config.yaml" not in line]
+    assert others == [line for line in before if "config.yaml" not in line], "the other's changes"
+    assert repo.git("show", f"{commit}:config.yaml") == "lr: 0.2", "a change Git carried along"
+    assert "dvclive/metrics.json" in files_of(repo, commit), "the run's own files"
+    assert "has changed the files" in caplog.text
+
+
+def test_what_was_committed_before_the_branch_was_switched_is_what_ran(repos):
+    repo = repos.make("git_and_dvc")
+    repo.git("switch", "-q", "-c", "other")
+    repo.write("README.md", "the other's\n")
+    repo.git("commit", "-q", "-a", "-m", "the other's")
+    repo.git("switch", "-q", "-")
+    record = record_of(repo)
+    write_run(record.dir)
+    repo.write("README.md", "newer\n")
+    repo.git("commit", "-q", "-a", "-m", "what runs")
+    repo.git("switch", "-q", "other")
+    commit = experiments.save(record, Outcome())
+    assert repo.git("show", f"{commit}:README.md") == "newer"
+    assert repo.git("rev-parse", f"{commit}^") == record.baseline
 
 
 def test_the_working_directory_may_change(repos, tmp_path, monkeypatch):

@@ -208,6 +208,26 @@ def test_recovery_draws_no_report_where_it_could_only_spoil_one(repo, theirs):
     assert (report.read_bytes() if report.exists() else None) == before
 
 
+def test_a_run_recovered_on_another_branch_has_the_data_it_had_where_it_ran(repo):
+    (repo.root / "data.csv").write_text("first\n")
+    repo.dvc("add", "-q", "data.csv")
+    repo.commit()
+    pointer = repo.git("show", "HEAD:data.csv.dvc")
+    repo.git("switch", "-q", "-c", "other")
+    (repo.root / "data.csv").write_text("the other's\n")
+    repo.dvc("add", "-q", "data.csv")
+    repo.git("commit", "-q", "-a", "-m", "other")
+    repo.git("switch", "-q", "-")
+    repo.dvc("checkout", "-q")
+    killed("exp_name='first'")
+    repo.git("switch", "-q", "other")
+    (repo.root / "data.csv").write_text("edited on the other\n")
+    (one,) = recovery.recover(repo.root)
+    assert held_in(repo, one.commit, "data.csv.dvc") == pointer, "the other branch's data"
+    assert held_in(repo, one.commit, "model.pt.dvc"), "the run's artifact"
+    assert repo.git("rev-parse", f"{one.commit}^") == repo.git("rev-parse", "main")
+
+
 def test_the_next_run_saves_a_killed_one_before_it_uses_the_folder(repo):
     killed("exp_name='first'")
     with Live(exp_name="second") as live:
