@@ -95,7 +95,8 @@ def _parser() -> argparse.ArgumentParser:
         "status",
         help="show the runs that go on in this project",
         description="Shows the runs that go on in this project: name, step, since when, and "
-        "which process.",
+        "which process. A run that is not to be saved as an experiment (save_dvc_exp=False, or "
+        "inside a pipeline) keeps no note of itself and is not shown.",
     )
     status.set_defaults(command=_status)
     _json_option(status)
@@ -162,10 +163,24 @@ def _recover(given: argparse.Namespace) -> int:
         if not done:
             _say("There is no run to recover.")
         _say_left(left)
-    unknown = names is not None and names - {one.record.name for one in done}
-    if unknown:
-        sys.stderr.write(f"dvclive-dvc: no such run to recover: {', '.join(sorted(unknown))}\n")
+    unknown = (names or set()) - {one.record.name for one in done}
+    for name in sorted(unknown):
+        sys.stderr.write(f"dvclive-dvc: {_why_not(name, left)}\n")
     return 1 if unknown or any(one.commit is None for one in done) else 0
+
+
+def _why_not(name: str, left: Found) -> str:
+    """Why a run that was named was not recovered."""
+    for entry in (*left.running, *left.elsewhere):
+        process = entry.record.process
+        if entry.record.name == name and entry in left.elsewhere:
+            return (
+                f"'{name}' is a run of another machine ({process.host}): once you know that it "
+                f"does not go on, `dvclive-dvc recover --other-hosts {name}` saves it"
+            )
+        if entry.record.name == name:
+            return f"'{name}' goes on (process {process.pid}): it is saved when it ends"
+    return f"no such run to recover: {name}"
 
 
 def _discard(root: Path, given: argparse.Namespace) -> int:
@@ -209,6 +224,10 @@ def _say_left(found: Found) -> None:
         _say("\nOf other machines, so that nobody here knows whether they go on:")
         _say_table(found.elsewhere)
         _say("`dvclive-dvc recover --other-hosts` saves them, once you know that they do not.")
+    _say_unreadable(found)
+
+
+def _say_unreadable(found: Found) -> None:
     for path in found.unreadable:
         _say(f"\n{path}\n  is no journal that this version can read; it is kept.")
 
@@ -242,6 +261,7 @@ def _status(given: argparse.Namespace) -> int:
                 "running": [_shown(entry) for entry in found.running],
                 "elsewhere": [_shown(entry) for entry in found.elsewhere],
                 "dead": [_shown(entry) for entry in found.dead],
+                "unreadable": [str(path) for path in found.unreadable],
             }
         )
         return 0
@@ -254,6 +274,7 @@ def _status(given: argparse.Namespace) -> int:
         _say_table(found.elsewhere)
     if found.dead:
         _say(f"\nEnded without being saved: {len(found.dead)}. See `dvclive-dvc recover --list`.")
+    _say_unreadable(found)
     return 0
 
 

@@ -117,6 +117,7 @@ def test_a_run_that_cannot_be_saved_makes_the_command_fail_with_the_cause(repo, 
     code, out, _ = said(capsys, "recover")
     assert code == 1
     assert out.startswith("first: not saved: ")
+    assert "could not be saved" not in out, "said twice"
     assert "refs/exps" in out
     (listed,) = told(capsys, "recover", "--list")["dead"]
     assert listed["name"] == "first", "the journal is still there"
@@ -149,7 +150,13 @@ def test_runs_of_other_hosts_and_unreadable_journals_are_named(repo, capsys):
     assert "another-host" in out
     assert "--other-hosts" in out
     assert str(damaged) in out
-    assert said(capsys, "status")[1].count("another-host") == 1
+    status = said(capsys, "status")[1]
+    assert status.count("another-host") == 1
+    assert str(damaged) in status
+    assert told(capsys, "status")["unreadable"] == [str(damaged)]
+    code, _, err = said(capsys, "recover", "first")
+    assert code == 1
+    assert "recover --other-hosts first" in err, "how to save a run of another machine"
     assert said(capsys, "recover", "--other-hosts")[0] == 0
     assert set(repo.experiments()) == {"first"}
 
@@ -176,8 +183,11 @@ def test_status_shows_the_runs_that_go_on(repo, capsys):
         assert running["step"] == 3
         assert running["process"] == {"pid": process.pid, "host": journal.this_host()}
         assert running["started"].endswith("+00:00")
+        code, _, err = said(capsys, "recover", "first")
+        assert (code, f"'first' goes on (process {process.pid})" in err) == (1, True), err
         process.communicate("")
-    assert told(capsys, "status") == {"running": [], "elsewhere": [], "dead": []}
+    assert set(told(capsys, "status")) == {"running", "elsewhere", "dead", "unreadable"}
+    assert not any(told(capsys, "status").values())
 
 
 def test_status_says_that_there_is_something_to_recover(repo, capsys):

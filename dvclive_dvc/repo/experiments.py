@@ -186,7 +186,7 @@ def looking(record: Record) -> Iterator[Status]:
 
     Raises `SaveError` where the repository cannot be looked at.
     """
-    with _as_save_error(record):
+    with _as_save_error():
         git = Git(record.git_root, record.git)
         _check_baseline(git, record.baseline)
         status = Status(git, record.baseline)
@@ -197,15 +197,13 @@ def looking(record: Record) -> Iterator[Status]:
 
 
 @contextlib.contextmanager
-def _as_save_error(record: Record) -> Iterator[None]:
+def _as_save_error() -> Iterator[None]:
     import pygit2
 
     try:
         yield
     except (OSError, ValueError, KeyError, pygit2.GitError, RepositoryError) as error:
-        raise SaveError(
-            f"The experiment '{record.name}' could not be saved: {_reason(error)}"
-        ) from error
+        raise SaveError(_reason(error)) from error
 
 
 def save(
@@ -231,7 +229,7 @@ def save(
     if status is None:
         with looking(record) as own:
             return save(record, outcome, overrides, covered, others, status=own)
-    with _as_save_error(record):
+    with _as_save_error():
         git = Git(record.git_root, record.git)
         tree = _tree(git, record, status, overrides or {}, covered, others)
         tree = _without_other_runs(git, record, tree, others)

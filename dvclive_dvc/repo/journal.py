@@ -50,7 +50,8 @@ def folder(dvc_root: Path) -> Path:
     return dvc_root / ".dvc" / "tmp" / "dvclive" / "runs"
 
 
-def _path(record: Record) -> Path:
+def path_of(record: Record) -> Path:
+    """Where the journal of a run is."""
     return folder(record.dvc_root) / f"{record.id}.json"
 
 
@@ -69,7 +70,7 @@ def enter(record: Record) -> Record | None:
     That other run is returned then, and nothing is written. Of two that begin together one
     gets the folder.
     """
-    path = _path(record)
+    path = path_of(record)
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
     with files.locked(path):
@@ -88,7 +89,7 @@ def write(record: Record) -> None:
     Trouble is one warning: the run can still be saved by its own process, and `retry` may do it.
     """
     try:
-        _write(_path(record), record, None)
+        _write(path_of(record), record, None)
     except OSError as error:
         _remember(record, None)
         if record.id not in _warned:
@@ -97,7 +98,7 @@ def write(record: Record) -> None:
                 "The journal of the run '%s' cannot be written to '%s' (%s): should the process "
                 "be killed, the run will not be recovered.",
                 record.name,
-                _path(record).parent,
+                path_of(record).parent,
                 error.strerror or error,
             )
 
@@ -123,7 +124,7 @@ def keep(record: Record, outcome: Outcome) -> bool:
     Where that fails, this process remembers it for its next run, and the journal of the run's
     beginning stays. False, with a warning, where there is none either.
     """
-    path = _path(record)
+    path = path_of(record)
     there = True
     try:
         _write(path, record, outcome)
@@ -146,7 +147,7 @@ def keep(record: Record, outcome: Outcome) -> bool:
 
 
 def _remember(record: Record, outcome: Outcome | None) -> None:
-    path = _path(record)
+    path = path_of(record)
     _unwritten[path] = (Entry(path, record, outcome), path.exists())
 
 
@@ -198,15 +199,17 @@ def _lock(fd: int) -> bool:
     return True
 
 
-def remove(record: Record) -> None:
-    """Removes the journal of a run that is saved, or that is given up.
+def remove(record: Record) -> bool:
+    """Removes the journal of a run that is saved, or that is given up; False where it stays.
 
-    Where that fails the run is not saved twice for it: `recovery` looks for its experiment.
+    Then the run is not saved twice for it: `recovery` looks for its experiment.
     """
-    _unwritten.pop(_path(record), None)
+    path = path_of(record)
+    _unwritten.pop(path, None)
     with contextlib.suppress(OSError):
-        _path(record).unlink()
+        path.unlink()
     _let_go(record)
+    return not os.path.lexists(path)
 
 
 def _let_go(record: Record) -> None:

@@ -92,11 +92,14 @@ def recover(
     with journal.held(dvc_root):
         found = look(dvc_root)  # what another has recovered meanwhile is gone
         _sweep_cache(dvc_root)
-        recovered = [
-            _recover(entry, redraw)
+        wanted = [
+            entry
             for entry in (*found.dead, *(found.elsewhere if other_hosts else ()))
             if names is None or entry.record.name in names
         ]
+        # A run around another's folder first: once that one is saved its files are the folder's.
+        wanted.sort(key=lambda entry: len(entry.record.dir.parts))
+        recovered = [done for entry in wanted if (done := _recover(entry, redraw)) is not None]
     for one in recovered:
         if one.commit is not None:
             autopush.push(one.record, one.commit)
@@ -109,13 +112,16 @@ def _sweep_cache(dvc_root: Path) -> None:
     objects.sweep(str(dvc_root / ".dvc" / cache / "files" / "md5"))
 
 
-def _recover(entry: Entry, redraw: Redraw | None) -> Recovered:
+def _recover(entry: Entry, redraw: Redraw | None) -> Recovered | None:
+    """Saves one run; None where it had been saved, and only its journal cannot be removed."""
     record = entry.record
     outcome = entry.outcome or Outcome(Status.INTERRUPTED)
     try:
         commit = next(_experiments_of(record), None)
         if commit is not None:
-            journal.remove(record)
+            if not journal.remove(record):
+                logger.warning("%s", _stays(record, f"is the experiment {commit[:7]}"))
+                return None
         else:
             layout = catchup.layout_of(record)
             catchup.catch_up(layout)
@@ -148,15 +154,26 @@ def _experiments_of(record: Record) -> Iterator[str]:
 
 
 def discard(dvc_root: Path, names: Collection[str]) -> list[Record]:
-    """Gives up dead runs (and those of other hosts): their journals go, their files stay."""
+    """Gives up dead runs (and those of other hosts): their journals go, their files stay.
+
+    Raises RepositoryError where a journal cannot be removed.
+    """
     with journal.held(dvc_root):
         found = look(dvc_root)
         given_up = [
             entry.record for entry in (*found.dead, *found.elsewhere) if entry.record.name in names
         ]
         for record in given_up:
-            journal.remove(record)
+            if not journal.remove(record):
+                raise RepositoryError(_stays(record, "shall be given up"))
         return given_up
+
+
+def _stays(record: Record, what: str) -> str:
+    return (
+        f"The run '{record.name}' {what}, but its journal '{journal.path_of(record)}' cannot be "
+        "removed. Remove that file."
+    )
 
 
 def recover_before(

@@ -66,7 +66,8 @@ def save_or_keep(record: Record, outcome: Outcome) -> str | None:
 def cause_of(error: Exception, record: Record) -> str:
     """Why saving failed, for the user."""
     known = isinstance(error, RepositoryError)
-    text = str(error) if known else f"{type(error).__name__}: {error}"
+    # The caller's sentence goes on.
+    text = (str(error) if known else f"{type(error).__name__}: {error}").rstrip(".")
     # libgit2 does not tell that a write failed for want of room.
     for place in (record.git_root, record.dvc_root):
         with contextlib.suppress(OSError):

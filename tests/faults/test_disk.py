@@ -23,7 +23,7 @@ from faults.rounds import (
     some,
     violations,
 )
-from situations import run
+from situations import python, run
 
 
 def complaints(training: Training, number: int, how: str) -> list[str]:
@@ -170,6 +170,22 @@ def test_a_read_only_git_folder_ends_no_training_and_the_run_comes_back(repos, f
         "show", "-s", "--format=%B", repo.experiments()["read-only"]
     )
     figures.found("afterwards", next_run_works(repo, "last"))
+
+
+# A file that something is mounted on cannot be removed, not even by root.
+PINNED = 'for file in .dvc/tmp/dvclive/runs/*.json; do mount --bind $file $file; done && "$@"'
+
+
+def test_a_journal_that_cannot_be_removed_is_named_and_its_run_saved_once(repos):
+    command = namespace_or_skip()
+    repo = repos.make("git_and_dvc")
+    prepare(repo)
+    python("import os; from dvclive_dvc import Live; Live(); os.kill(os.getpid(), 9)", check=False)
+    recover_twice = f"{sys.executable} -m dvclive_dvc recover; " * 2
+    done = run(*command, "sh", "-c", PINNED, "sh", "sh", "-c", recover_twice)
+    assert len(repo.experiments()) == 1
+    assert done.stdout.count("saved as experiment") == 1, "it is told as saved anew each time"
+    assert "cannot be removed. Remove that file." in done.stderr
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits are POSIX's")

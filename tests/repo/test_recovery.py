@@ -62,6 +62,13 @@ def killed_together(repo: Situation, *arguments: str) -> None:
         process.communicate()
 
 
+def rewrite(entry: journal.Entry, **facts: str) -> None:
+    """Puts other facts of the run into its journal."""
+    document = json.JSONDecoder().raw_decode(entry.path.read_text())[0]
+    document["run"].update(facts)
+    entry.path.write_text(json.dumps(document))
+
+
 def message(repo: Situation, commit: str) -> str:
     return repo.git("show", "-s", "--format=%B", commit)
 
@@ -182,9 +189,7 @@ def test_a_recovered_report_tells_how_long_the_run_went_on_not_when_it_was_recov
     killed("exp_name='first', report='md'")
     entry = journal.read_all(repo.root)[0][0]
     began = datetime.datetime.fromisoformat(entry.record.started) - datetime.timedelta(days=2)
-    document = json.JSONDecoder().raw_decode(entry.path.read_text())[0]
-    document["run"]["started"] = began.isoformat()
-    entry.path.write_text(json.dumps(document))
+    rewrite(entry, started=began.isoformat())
     last = began.timestamp() + 3600
     for path in (repo.root / "dvclive").rglob("*"):
         os.utime(path, (last, last))
@@ -206,6 +211,26 @@ def test_recovery_draws_no_report_where_it_could_only_spoil_one(repo, theirs):
     before = report.read_bytes() if report.exists() else None
     assert main(["recover"]) == 0
     assert (report.read_bytes() if report.exists() else None) == before
+
+
+@pytest.mark.parametrize("first", ["outer", "inside"])
+def test_of_two_killed_runs_one_inside_the_other_each_has_its_own_files(repo, first):
+    killed_together(
+        repo, "dir='dvclive', exp_name='outer'", "dir='dvclive/inside', exp_name='inside'"
+    )
+    for entry in journal.read_all(repo.root)[0]:
+        earlier = "2026-01-01T00:00:00+00:00" if entry.record.name == first else None
+        rewrite(entry, started=earlier or entry.record.started)
+    recovery.recover(repo.root)
+    experiments = repo.experiments()
+    outer, inner = (
+        repo.git("ls-tree", "-r", "--name-only", experiments[name], "dvclive").splitlines()
+        for name in ("outer", "inside")
+    )
+    assert "dvclive/metrics.json" in outer
+    assert not [name for name in outer if "inside" in name], "the outer has the inner's files"
+    assert "dvclive/inside/metrics.json" in inner
+    assert not [name for name in inner if "inside" not in name], "the inner has the outer's files"
 
 
 def test_a_run_recovered_on_another_branch_has_the_data_it_had_where_it_ran(repo):
