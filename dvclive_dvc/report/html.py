@@ -128,6 +128,7 @@ def _described(page: Page) -> tuple[list[dict[str, Any]], list[dict[str, Any]], 
                 "gaps": chart.counts is None,
                 "holes": chart.holes[:500],
                 "h": _height(chart),
+                "ticks": chart.ticks,
             }
         )
     return charts, specs, notes

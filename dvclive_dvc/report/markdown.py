@@ -28,11 +28,11 @@ _OURS = re.compile(r"[\w.-]{1,60}-[0-9a-f]{8}\.(png|svg)")
 _MOST_CHARTS = 80
 _MOST_IMAGES = 60
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~$&])")
-_LOOK = {
+_LOOK: dict[str, Any] = {
     "background": "white",
     "axis": {"gridColor": "#e8eaee", "domainColor": "#c8ccd4", "tickColor": "#c8ccd4"},
     "view": {"stroke": None},
-    "axisX": {"grid": False, "tickCount": 6, "labelOverlap": True},
+    "axisX": {"grid": False, "labelOverlap": True},
     "axisY": {"domain": False, "ticks": False, "tickCount": 5},
 }
 
@@ -171,11 +171,11 @@ def spec_of(chart: Chart, folder: Path | None) -> dict[str, Any]:
             if "layer" in layer:
                 layer["layer"] = [p for p in layer["layer"] if "hover" not in json.dumps(p)]
     filled["data"] = {"values": list(_rows(chart, x, ys))}
-    filled["config"] = _LOOK
+    filled["config"] = {**_LOOK, "axisX": {**_LOOK["axisX"], "tickCount": chart.ticks}}
     if "width" in filled:
         filled["width"] = 460
     if len(ys) == 1 and "facet" not in filled:
-        filled["config"] = {**_LOOK, "legend": {"disable": True}}
+        filled["config"]["legend"] = {"disable": True}
     return filled
 
 

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+_TICKS = 6
+
 
 @dataclass(frozen=True)
 class Chart:
@@ -40,6 +42,15 @@ class Chart:
     shown: int = 0
     every: int = 1
     is_metric: bool = False
+
+    @property
+    def ticks(self) -> int:
+        """How many parts the axis of `x` has at most: whole numbers are not divided."""
+        xs = self.columns[self.x]
+        whole = isinstance(xs, range) or all(
+            isinstance(x, int) or (isinstance(x, float) and x.is_integer()) for x in xs
+        )
+        return int(min(_TICKS, max(1, max(xs) - min(xs)))) if xs and whole else _TICKS
 
     def extremes(self) -> tuple[tuple[Any, float], tuple[Any, float]] | None:
         """Where the first column is lowest and highest: (x, value) of each."""

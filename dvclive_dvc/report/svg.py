@@ -7,11 +7,12 @@ They stand in a notebook's output, in `report.md`, and in `report.html` without 
 from __future__ import annotations
 
 import math
+import sys
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from .page import Chart
 
@@ -53,7 +54,16 @@ def line_chart(chart: Chart, *, alone: bool = False) -> str:
 
 
 def _numbers(values: Iterable[Any]) -> list[float | None]:
-    return [float(v) if isinstance(v, (int, float)) and math.isfinite(v) else None for v in values]
+    return [_number(v) if isinstance(v, (int, float)) else None for v in values]
+
+
+def _number(value: float) -> float | None:
+    """The number, where it is one that can be drawn."""
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _lines(chart: Chart) -> Iterator[str]:
@@ -69,10 +79,12 @@ def _lines(chart: Chart) -> Iterator[str]:
     x_low, x_high = _span([x for x, _ in found])
     y_low, y_high = _span([y for _, y in found])
 
+    across, up = _along(x_low, x_high), _along(y_low, y_high)
+
     def at(x: float, y: float) -> tuple[float, float]:
         return (
-            _LEFT + (x - x_low) / (x_high - x_low) * (_WIDTH - _LEFT - _RIGHT),
-            _HEIGHT - _BOTTOM - (y - y_low) / (y_high - y_low) * (_HEIGHT - _TOP - _BOTTOM),
+            _LEFT + across(x) * (_WIDTH - _LEFT - _RIGHT),
+            _HEIGHT - _BOTTOM - up(y) * (_HEIGHT - _TOP - _BOTTOM),
         )
 
     for tick in _ticks(y_low, y_high):
@@ -82,7 +94,7 @@ def _lines(chart: Chart) -> Iterator[str]:
             f'stroke-opacity=".15"/><text x="{_LEFT - 6}" y="{py + 4:.1f}" '
             f'text-anchor="end">{_tick(tick)}</text>'
         )
-    for tick in _ticks(x_low, x_high):
+    for tick in _ticks(x_low, x_high, chart.ticks):
         px, _ = at(tick, y_low)
         yield (
             f'<text x="{px:.1f}" y="{_HEIGHT - _BOTTOM + 15}" '
@@ -181,16 +193,18 @@ def _bars(chart: Chart) -> Iterator[str]:
     bars = bars[:_BARS]
     if not bars:
         return
-    high = max((value for _, value in bars), default=0)
+    high = max(0.0, *(value for _, value in bars))
     low = min(0.0, *(value for _, value in bars))
     height = min(22.0, (_HEIGHT - _TOP - _BOTTOM) / len(bars))
-    scale = (_WIDTH - 2 * _LEFT - _RIGHT) / ((max(high, 0) - low) or 1)
+    along = _along(low, high if high > low else 1)
+    room = _WIDTH - 2 * _LEFT - _RIGHT
     left = 2 * _LEFT
     for i, (name, value) in enumerate(bars):
         top = _TOP + i * height
-        start = left + (min(value, 0) - low) * scale
+        start = left + along(min(value, 0)) * room
+        width = (along(max(value, 0)) - along(min(value, 0))) * room
         yield (
-            f'<rect x="{start:.1f}" y="{top + 1:.1f}" width="{abs(value) * scale:.1f}" '
+            f'<rect x="{start:.1f}" y="{top + 1:.1f}" width="{width:.1f}" '
             f'height="{height - 2:.1f}" fill="{COLORS[0]}"><title>{escape(name)}: {value:g}'
             f'</title></rect><text x="{left - 6}" y="{top + height / 2 + 4:.1f}" '
             f'text-anchor="end">{escape(_cut(name, 17))}</text>'
@@ -215,19 +229,31 @@ def _span(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
     if low == high:
         room = abs(low) * 0.1 or 1.0
-        return low - room, high + room
+        return max(low - room, -sys.float_info.max), min(high + room, sys.float_info.max)
     return low, high
+
+
+def _along(low: float, high: float) -> Callable[[float], float]:
+    """How far along from `low` (0) to `high` (1) a number lies.
+
+    Of two floats the difference may be more than a float can hold, and of the smallest ones it
+    has no half: so they are brought to about 1 first, which by a power of two rounds nothing.
+    """
+    power = -math.frexp(max(abs(low), abs(high)))[1]
+    start = math.ldexp(low, power)
+    length = math.ldexp(high, power) - start
+    return lambda value: (math.ldexp(value, power) - start) / length
 
 
 def _ticks(low: float, high: float, about: int = 6) -> list[float]:
     """Round numbers between the two, about so many."""
-    rough = (high - low) / about
+    rough = high / about - low / about
     if not math.isfinite(rough) or rough <= 0:
         return []
     power = 10.0 ** math.floor(math.log10(rough))
     step = next((m * power for m in (1, 2, 5, 10) if m * power >= rough), 10 * power)
     first = math.ceil(low / step)
-    return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
+    return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def _tick(value: float) -> str:

@@ -320,3 +320,16 @@ def test_a_long_text_for_a_value_leaves_the_metrics_names_whole(browser, tmp_pat
         " return range.getClientRects().length; })"
     )
     assert lines == [1, 1, 1], "each name is one line"
+
+
+def test_a_short_run_has_no_ticks_between_its_steps(browser, tmp_path):
+    layout = Layout.at(tmp_path / "dvclive")
+    runs.put_metric(layout, "loss", [0, 100, 200])
+    Reporter(layout, "html").build(runs.facts(layout))
+    browser.open(layout.report_file("html"))
+    browser.until(DRAWN)
+    browser.run("dispatchEvent(new Event('beforeprint'))")  # as SVG, whose text can be read
+    labels = browser.run(
+        "[...document.querySelectorAll('.plot svg text')].map((text) => text.textContent)"
+    )
+    assert labels[:4] == ["0", "1", "2", "step"], f"one label a step, and none between: {labels}"

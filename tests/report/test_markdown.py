@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from urllib.parse import unquote
 
@@ -12,6 +13,8 @@ from dvclive_dvc.backend import Entries
 from dvclive_dvc.layout import Layout
 from dvclive_dvc.logs import remains
 from dvclive_dvc.report import Reporter, vega
+from dvclive_dvc.report.markdown import spec_of
+from dvclive_dvc.report.reading import Reader
 
 
 @pytest.fixture
@@ -103,3 +106,14 @@ def test_without_the_extra_the_pictures_are_plain_drawings(layout, monkeypatch):
     assert "pip install 'dvclive_dvc[report]'" in text
     (link,) = links(text)
     assert (layout.root / link).read_text(encoding="utf-8").startswith("<svg")
+
+
+@pytest.mark.parametrize(("last", "half"), [(2, False), (2.5, True)])
+def test_a_picture_has_ticks_between_whole_numbers_only_where_there_is_data(layout, last, half):
+    vl_convert = pytest.importorskip("vl_convert")
+    rows = [{"t": x, "v": 100} for x in (0, 1, last)]
+    plot = runs.put_plot(layout, "p", rows, x="t", y="v")
+    (chart,) = Reader(layout).read(runs.facts(layout, entries=Entries(plots=(plot,)))).charts
+    drawn = vl_convert.vegalite_to_svg(json.dumps(spec_of(chart, None)), vl_version="5.20")
+    labels = re.findall(r"<text[^>]*>([^<]*)</text>", drawn)
+    assert ("0.5" in labels) is half, f"labels of the axes: {labels}"

@@ -17,7 +17,7 @@
 
   // -- looks: DVC's templates in the colours of the page ------------------------------------
 
-  function config(facet) {
+  function config(facet, ticks) {
     const night = dark.matches && !state.printing;
     const ink = night ? "#a7adb8" : "#5b6472";
     const line = night ? "#2b3038" : "#e8eaee";
@@ -31,7 +31,7 @@
       font,
       view: { stroke: null },
       axis,
-      axisX: { grid: false, tickCount: 6, labelLimit: 90, titleLimit: 260 },
+      axisX: { grid: false, tickCount: ticks, labelLimit: 90, titleLimit: 260 },
       // A title longer than its axis would push the plot itself out of the picture.
       axisY: { domain: false, ticks: false, tickCount: 5, labelLimit: 110, titleLimit: 150 },
       legend: {
@@ -197,7 +197,7 @@
     try {
       const logger = vega.logger(vega.Error);
       const facet = Boolean(page.specs[chart.s].facet);
-      const look = config(facet);
+      const look = config(facet, chart.ticks);
       const compiled = vegaLite.compile(specOf(chart, width), { config: look, logger }).spec;
       const view = new vega.View(vega.parse(compiled), {
         loader,
