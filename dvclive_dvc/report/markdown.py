@@ -27,7 +27,9 @@ _OURS = re.compile(r"[\w.-]{1,60}-[0-9a-f]{8}\.(png|svg)")
 # A picture takes some 50 ms; more of them than this nobody scrolls through.
 _MOST_CHARTS = 80
 _MOST_IMAGES = 60
-_SPECIAL = re.compile(r"([\\`*_\[\]<>|~$&])")
+_SPECIAL = re.compile(r"([\\`*_\[\]<>~$&#])")
+# A mention or an address, an issue (`#1`, `GH-1`), a link, an emoji (`:tada:`).
+_LINKED = re.compile(r"@|#\d|\bgh-\d|\w://|\bwww\.|:[\w+-]+:", re.IGNORECASE)
 _LOOK: dict[str, Any] = {
     "background": "white",
     "axis": {"gridColor": "#e8eaee", "domainColor": "#c8ccd4", "tickColor": "#c8ccd4"},
@@ -218,4 +220,18 @@ def _table(title: str, heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) 
 
 def _text(text: str) -> str:
     """Text that Markdown and HTML take as nothing but text, on one line."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    # A bar ends a table's cell even inside code, so words end there as well.
+    return " ".join("\\|".join(map(_word, word.split("|"))) for word in text.split())
+
+
+def _word(word: str) -> str:
+    """A word as it is; as code where GitHub would make a link or a mention of it.
+
+    It looks for those in the text that it shows, after all escapes: code alone is left as it is,
+    and can be copied.
+    """
+    if not _LINKED.search(word):
+        return _SPECIAL.sub(r"\\\1", word)
+    fence = "`" * (max(map(len, re.findall("`+", word)), default=0) + 1)
+    room = " " if "`" in (word[0], word[-1]) else ""
+    return f"{fence}{room}{word}{room}{fence}"

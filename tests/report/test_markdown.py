@@ -117,3 +117,25 @@ def test_a_picture_has_ticks_between_whole_numbers_only_where_there_is_data(layo
     drawn = vl_convert.vegalite_to_svg(json.dumps(spec_of(chart, None)), vl_version="5.20")
     labels = re.findall(r"<text[^>]*>([^<]*)</text>", drawn)
     assert ("0.5" in labels) is half, f"labels of the axes: {labels}"
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ("@team", "`@team`"),
+        ("ask @user/team about #12", "ask `@user/team` about `#12`"),
+        ("GH-1", "`GH-1`"),
+        ("user/repo#1", "`user/repo#1`"),
+        ("https://example.com/a?b|c", "`https://example.com/a?b`\\|c"),
+        ("www.example.com", "`www.example.com`"),
+        ("me@example.com", "`me@example.com`"),
+        (":tada:", "`:tada:`"),
+        ("`@a`|``@b", "`` `@a` ``\\|``` ``@b ```"),
+        ("C #", "C \\#"),
+        ("high-5 12:30 a|b", "high-5 12:30 a\\|b"),
+    ],
+)
+def test_what_github_would_link_or_notify_stays_as_typed(layout, given, written):
+    layout.params_file.write_text(json.dumps({"note": given}), encoding="utf-8")
+    row = next(line for line in built(layout).splitlines() if line.startswith("| note"))
+    assert row == f"| note | {written} |", "the word is not kept from becoming a link"
