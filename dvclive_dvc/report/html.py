@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..layout import DRAWN_BY
 from . import templates, vega
 from .notes import of_chart
+from .page import group_of
 from .svg import COLORS, line_chart
 from .wording import short
 
@@ -236,9 +237,8 @@ def _plots(page: Page, *, with_plots: bool) -> Iterator[str]:
                 '<input type="range" min="0" max="100" value="0"></label></div>'
             )
         yield "</div>\n"
-        metrics.sort(key=lambda pair: _place(pair[1].title))
         groups = [("", metrics)]
-        named = groupby(metrics, lambda pair: _group(pair[1].title))
+        named = groupby(metrics, lambda pair: group_of(pair[1].title))
         by_name = [(name, list(found)) for name, found in named]
         # Headings over one or two plots each would tear the page apart.
         if 1 < len(by_name) <= len(metrics) / _ROW:
@@ -260,16 +260,6 @@ def _plots(page: Page, *, with_plots: bool) -> Iterator[str]:
         for i, chart in others:
             yield from _figure(i, chart, with_plots=with_plots)
         yield "</div>\n</section>\n"
-
-
-def _group(name: str) -> str:
-    return name.split("/", 1)[0] if "/" in name else ""
-
-
-def _place(name: str) -> tuple[int, str]:
-    """Where a metric stands: those of no group first, those about the machine last."""
-    group = _group(name)
-    return (0 if not group else 2 if group == "system" else 1), name
 
 
 def _figure(number: int, chart: Chart, *, with_plots: bool) -> Iterator[str]:

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 _TICKS = 6
 
 
+def group_of(metric: str) -> str:
+    """The first part of a metric's name that has several; empty for a name of one part."""
+    return metric.split("/", 1)[0] if "/" in metric else ""
+
+
 @dataclass(frozen=True)
 class Chart:
     """One plot: its data as columns, and how DVC would draw it.
@@ -93,7 +98,7 @@ class Page:
     """All that the report says.
 
     facts:     (label, text) of what the run is.
-    metrics:   (name, last value), flat.
+    metrics:   (name, last value), flat, in the order of their charts.
     params:    (name, value), flat.
     artifacts: (name, type, path, description).
     templates: the folder of the repository's own plot templates, where there is one.

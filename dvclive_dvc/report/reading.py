@@ -8,13 +8,14 @@ import itertools
 import json
 import math
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..backend import Mode, Outcome, Status
 from . import room
-from .page import Chart, Page
+from .page import Chart, Page, group_of
 from .pictures import Album
 from .series import Series, outlined
 from .wording import short, whole
@@ -60,7 +61,10 @@ class Reader:
         summary = self._cached(layout.metrics_file, _load_json) or {}
         params = self._cached(layout.params_file, _load_yaml) or {}
         texts: list[Sequence[tuple[str, ...]]] = [
-            [(name, short(value)) for name, value in _flat(summary, "/") if name != "step"],
+            sorted(
+                ((name, short(value)) for name, value in _flat(summary, "/") if name != "step"),
+                key=lambda row: _place(row[0]),
+            ),
             [(name, whole(value)) for name, value in _flat(params, ".")],
             [
                 (name, one.type or "", _relative(one.path), whole(one.desc or ""))
@@ -115,7 +119,7 @@ class Reader:
                     )
                     continue
                 found.append(series)
-        return sorted(found, key=lambda one: one.path)
+        return sorted(found, key=lambda one: _place(_metric_of(self._layout, one.path)))
 
     def _cached(self, path: Path, load: Any) -> Any:
         """What `load` makes of the file, again only when it has changed; None without a file."""
@@ -201,9 +205,24 @@ def _templates_of(root: Path) -> Path | None:
     return None
 
 
+def _metric_of(layout: Layout, path: Path) -> str:
+    return _relative_to(path, layout.metrics_dir).removesuffix(".tsv")
+
+
+def _place(name: str) -> tuple[object, ...]:
+    """Where a metric stands: those of no group first, those about the machine last.
+
+    Numbers in a name count as such: `layer2` stands before `layer10`.
+    """
+    group = group_of(name)
+    rank = 0 if not group else 2 if group == "system" else 1
+    parts = [re.split(r"(\d+)", part) for part in name.split("/")]
+    return rank, [[int(p) if p.isdecimal() else p for p in part] for part in parts], name
+
+
 def _of_metric(layout: Layout, series: Series, budget: int) -> Chart:
     source = _relative_to(series.path, layout.root)
-    name = _relative_to(series.path, layout.metrics_dir).removesuffix(".tsv")
+    name = _metric_of(layout, series.path)
     column = series.columns[-1]
     if column == "step":  # that of another metric's name, `val/step`
         column = name

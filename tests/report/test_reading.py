@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from report import runs
 
@@ -73,3 +75,23 @@ def test_points_and_words_of_which_some_are_left_out_do_not_claim_to_be_whole(la
     chart = chart_of(layout, rows, template=template, x="x", y="y")
     assert list(of_chart(chart)) == ["1,000 of 5,000 rows drawn; one in every 5."]
     assert list(chart.columns["x"]) == list(range(0, 5_000, 5))
+
+
+def test_metrics_stand_in_one_order_in_the_summary_and_among_the_charts(layout):
+    names = ["system/cpu", "val/loss", "layer10/grad", "layer2/grad", "loss", "train/loss", "a-b/c",
+             "a/b"]  # fmt: skip
+    for name in names:
+        runs.put_metric(layout, name, [1, 2])
+    layout.metrics_file.write_text(json.dumps(dict.fromkeys(names, 2)))
+    page = Reader(layout).read(runs.facts(layout))
+    order = ["loss", "a/b", "a-b/c", "layer2/grad", "layer10/grad", "train/loss", "val/loss",
+             "system/cpu"]  # fmt: skip
+    assert [chart.title for chart in page.charts] == order, "the order of the charts"
+    assert [name for name, _ in page.metrics] == order, "the order of the summary"
+
+
+def test_numbers_in_metrics_names_count_as_such(layout):
+    for name in ("top10", "top2", "top1/x", "train/top10", "train/top9"):
+        runs.put_metric(layout, name, [1])
+    titles = [chart.title for chart in Reader(layout).read(runs.facts(layout)).charts]
+    assert titles == ["top2", "top10", "top1/x", "train/top9", "train/top10"], "2 is before 10"
