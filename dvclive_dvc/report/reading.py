@@ -85,7 +85,7 @@ class Reader:
         notes.extend(_left_out("rows of tables", sum(map(len, texts)) - len(summed + given + kept)))
         status, status_text = _status(facts.outcome)
         return Page(
-            name=facts.run.name or Path(layout.given).name or layout.root.name,
+            name=_name(layout, facts),
             status=status,
             status_text=status_text,
             facts=_facts(layout, facts),
@@ -395,6 +395,18 @@ def last_step(layout: Layout) -> int | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return step if isinstance(step, int) else None
+
+
+def _name(layout: Layout, facts: Facts) -> str:
+    """What stands over the report: other words for each run of one `dvc exp run` or `dvc repro`.
+
+    The first gives its runs one name and the second none, so their folders tell them apart.
+    """
+    name, given = facts.run.name, Path(layout.given)
+    folder = layout.root.name if given.is_absolute() or not given.name else given.as_posix()
+    if not name:
+        return folder
+    return f"{name} \u00b7 {folder}" if facts.run.mode is Mode.EXP_RUN else name
 
 
 def _status(outcome: Outcome | None) -> tuple[str, str]:

@@ -7,7 +7,7 @@ import json
 import pytest
 from report import runs
 
-from dvclive_dvc.backend import Entries
+from dvclive_dvc.backend import Entries, Mode, Run
 from dvclive_dvc.layout import Layout
 from dvclive_dvc.report.notes import of_chart
 from dvclive_dvc.report.reading import Reader
@@ -95,3 +95,16 @@ def test_numbers_in_metrics_names_count_as_such(layout):
         runs.put_metric(layout, name, [1])
     titles = [chart.title for chart in Reader(layout).read(runs.facts(layout)).charts]
     assert titles == ["top2", "top10", "top1/x", "train/top9", "train/top10"], "2 is before 10"
+
+
+def test_the_runs_of_one_pipeline_are_told_apart_by_their_folders(tmp_path):
+    def title(given, mode, name=None):
+        run = Run(name=name, mode=mode)
+        layout = Layout.at(given)
+        return Reader(layout).read(runs.facts(layout, run=run)).name
+
+    assert title("train/live", Mode.EXP_RUN, "puffy-mole") == "puffy-mole \u00b7 train/live"
+    assert title("eval/live", Mode.EXP_RUN, "puffy-mole") == "puffy-mole \u00b7 eval/live"
+    assert title("train/live", Mode.REPRO) == "train/live", "DVC has no name for it"
+    assert title(".", Mode.REPRO) == tmp_path.name, "the working directory has a name as well"
+    assert title("train/live", Mode.STANDALONE, "puffy-mole") == "puffy-mole", "a name of its own"
