@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .page import Chart, Gallery, Page, Picture
 
 _ASSETS = Path(__file__).with_name("assets")
+_LONGEST_NUMBER = 13  # characters that a phone has room for on one line
 _ROW = 3  # plots that stand side by side on a usual screen
 _SMALL = 64  # pixels: smaller pictures are shown with their pixels as squares
 
@@ -206,7 +207,8 @@ def _metrics_table(page: Page) -> Iterator[str]:
     )
     for name, value in page.metrics:
         low, high = extremes.get(name) or (None, None)
-        yield f'<tr><th>{escape(name)}</th><td class="number">{escape(value)}</td>'
+        kind = "number" if len(value) <= _LONGEST_NUMBER else "number long"
+        yield f'<tr><th>{escape(name)}</th><td class="{kind}">{escape(value)}</td>'
         for found in (low, high):
             text = ""
             if found is not None:

@@ -101,6 +101,9 @@
     for (const key of Object.keys(part)) if (key !== "data") each(part[key], visit);
   }
 
+  // Formats of large and small numbers write `0k` and `0e+0`.
+  const zero = "datum.value === 0 ? '0' : datum.label";
+
   function specOf(chart, width) {
     const single = chart.y.length === 1;
     const value = single ? chart.y[0] : page.several;
@@ -124,14 +127,14 @@
       }
       // Written out, the zeros of 0.0000012 are all that fits.
       if (tiny && y && y.field === value && y.type === "quantitative") {
-        y.axis = { ...y.axis, format: "~e" };
+        y.axis = { ...y.axis, format: "~e", labelExpr: zero };
       }
       const { x, color, strokeDash } = part.encoding || {};
       const legend = {
         title: null, symbolType: "stroke", symbolSize: 400, symbolStrokeWidth: 1.75,
       };
       if (strokeDash && strokeDash.field) strokeDash.legend = legend;
-      if (most >= 2000 && x && x.type === "quantitative") x.axis = { format: "~s" };
+      if (most >= 2000 && x && x.type === "quantitative") x.axis = { format: "~s", labelExpr: zero };
       if (color && color.field === "rev" && single) color.legend = null;
       if (color && color.field === "rev" && !single) {
         // All rows are of this one run: its colours are free to tell the columns apart.
@@ -293,6 +296,12 @@
   addEventListener("scroll", () => { bubble.hidden = true; }, { passive: true });
 
   // -- what the page offers ------------------------------------------------------------------
+
+  // Long names break between their words; elements, unlike characters, leave copies of them whole.
+  for (const name of document.querySelectorAll("h4, tbody th, #images figure.card > figcaption")) {
+    const words = name.textContent.match(/[^/._-]+[/._-]*|[/._-]+/g) || [];
+    name.replaceChildren(...words.flatMap((word) => [document.createElement("wbr"), word]).slice(1));
+  }
 
   const slider = document.querySelector("#smooth input");
   let asked = 0;
