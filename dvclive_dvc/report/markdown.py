@@ -16,7 +16,7 @@ from .notes import of_chart
 from .svg import line_chart
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from ..layout import Layout
@@ -27,16 +27,24 @@ _OURS = re.compile(r"[\w.-]{1,60}-[0-9a-f]{8}\.(png|svg)")
 # A picture takes some 50 ms; more of them than this nobody scrolls through.
 _MOST_CHARTS = 80
 _MOST_IMAGES = 60
+_READABLE_CLASSES = 15
+# Of a plot alone; with its labels it is as wide as half of a page, where two stand in a row.
+_WIDTH, _HEIGHT = 340, 210
 _SPECIAL = re.compile(r"([\\`*_\[\]<>~$&#])")
 # A mention or an address, an issue (`#1`, `GH-1`), a link, an emoji (`:tada:`).
 _LINKED = re.compile(r"@|#\d|\bgh-\d|\w://|\bwww\.|:[\w+-]+:", re.IGNORECASE)
 _LOOK: dict[str, Any] = {
     "background": "white",
-    "axis": {"gridColor": "#e8eaee", "domainColor": "#c8ccd4", "tickColor": "#c8ccd4"},
+    "axis": {
+        "gridColor": "#e8eaee", "domainColor": "#c8ccd4", "tickColor": "#c8ccd4",
+        "labelColor": "#5b6472", "titleColor": "#5b6472", "titleFontWeight": 500,
+        "titlePadding": 8, "labelPadding": 5,
+    },
+    "range": {"heatmap": {"scheme": "purples"}, "ramp": {"scheme": "purples"}},
     "view": {"stroke": None},
     "axisX": {"grid": False, "labelOverlap": True},
     "axisY": {"domain": False, "ticks": False, "tickCount": 5},
-}
+}  # fmt: skip
 
 
 class Document:
@@ -105,15 +113,16 @@ class Document:
         if pictures:
             yield "## Plots"
             yield ""
-            for chart, name in pictures:
-                yield f"### {_text(chart.title)}"
-                yield ""
-                if name:
-                    yield f"![{_text(chart.title)}]({quote(self._folder.name)}/{quote(name)})"
-                    yield ""
-                notes = " ".join(of_chart(chart))
-                if notes:
-                    yield f"{_text(notes)}\n"
+            yield from _side_by_side(
+                [
+                    (
+                        chart.title,
+                        f"{quote(self._folder.name)}/{quote(name)}" if name else None,
+                        " ".join(of_chart(chart)),
+                    )
+                    for chart, name in pictures
+                ]
+            )
             if len(page.charts) > len(pictures):
                 left = len(page.charts) - len(pictures)
                 yield f"{left:,} more plots are left out here; `report='html'` has them all.\n"
@@ -128,17 +137,18 @@ class Document:
         if page.galleries:
             yield "## Images"
             yield ""
-        for gallery in page.galleries[:_MOST_IMAGES]:
-            # Of a series the last one: the file's own place is where GitHub and CML find it.
-            picture = gallery.pictures[-1]
-            link = quote(picture.path.relative_to(self._root).as_posix())
-            yield f"### {_text(picture.name)}"
-            yield ""
-            yield f"![{_text(picture.name)}]({link})"
-            if gallery.total > 1:
-                yield ""
-                yield f"The last of {gallery.total:,}."
-            yield ""
+        yield from _side_by_side(
+            [
+                (
+                    # Of a series the last one.
+                    gallery.pictures[-1].name,
+                    # The file's own place is where GitHub and CML find it.
+                    quote(gallery.pictures[-1].path.relative_to(self._root).as_posix()),
+                    f"The last of {gallery.total:,}." if gallery.total > 1 else "",
+                )
+                for gallery in page.galleries[:_MOST_IMAGES]
+            ]
+        )
         left = page.images_total - sum(gallery.total for gallery in page.galleries[:_MOST_IMAGES])
         if left:
             yield f"{left:,} more are left out here.\n"
@@ -159,9 +169,9 @@ def spec_of(chart: Chart, folder: Path | None) -> dict[str, Any]:
             templates.Y: ys[0] if len(ys) == 1 else templates.SEVERAL,
             templates.X_LABEL: templates.label(chart.x_label),
             templates.Y_LABEL: templates.label(chart.y_label),
-            templates.TITLE: templates.label(chart.title),
         },
     )
+    filled.pop("title", None)  # it stands over the picture
     if isinstance(filled.get("layer"), list):
         # What answers to a mouse takes most of the time and leaves nothing in a picture.
         filled["layer"] = [
@@ -172,13 +182,25 @@ def spec_of(chart: Chart, folder: Path | None) -> dict[str, Any]:
                 part.pop("params", None)
             if "layer" in layer:
                 layer["layer"] = [p for p in layer["layer"] if "hover" not in json.dumps(p)]
+    if isinstance(filled.get("facet"), dict):
+        _of_one_run(filled, few=len(set(chart.columns[chart.x])) <= _READABLE_CLASSES)
     filled["data"] = {"values": list(_rows(chart, x, ys))}
     filled["config"] = {**_LOOK, "axisX": {**_LOOK["axisX"], "tickCount": chart.ticks}}
     if "width" in filled:
-        filled["width"] = 460
+        names = len(set(chart.columns[chart.ys[0]])) if chart.template.startswith("bar") else 0
+        filled.update(width=_WIDTH, height=min(900, max(_HEIGHT, 16 * names)))
     if len(ys) == 1 and "facet" not in filled:
         filled["config"]["legend"] = {"disable": True}
     return filled
+
+
+def _of_one_run(facet: dict[str, Any], *, few: bool) -> None:
+    """Makes of a plot that has a matrix for each of several runs one of a single run."""
+    if isinstance(facet["facet"].get("column"), dict):
+        facet["facet"]["column"]["header"] = {"labels": False, "title": None}
+    for param in facet.get("params", ()):
+        if param.get("name") == "showValues":
+            param["value"] = few
 
 
 def _rows(chart: Chart, x: str, ys: tuple[str, ...]) -> Iterator[dict[str, Any]]:
@@ -211,11 +233,36 @@ def _table(title: str, heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) 
         return
     yield f"## {title}"
     yield ""
-    yield f"| {' | '.join(heads)} |"
-    yield f"|{'|'.join(' --- ' for _ in heads)}|"
+    yield _row(heads)
+    yield _row(["---"] * len(heads))
     for row in rows:
-        yield f"| {' | '.join(_text(cell) for cell in row)} |"
+        yield _row(map(_text, row))
     yield ""
+
+
+def _side_by_side(pictures: Sequence[tuple[str, str | None, str]]) -> Iterator[str]:
+    """A table with two pictures a row: the name of each, its link, and what is to be said of it."""
+    across = min(2, len(pictures)) or 1
+    for first in range(0, len(pictures), across):
+        row = [*pictures[first : first + across], ("", None, "")][:across]
+        names = [_text(name) for name, _, _ in row]
+        if first == 0:
+            yield _row(names)
+            yield _row([":---"] * across)
+        else:
+            yield _row([f"**{name}**" if name else "" for name in names])
+        links = [link for _, link, _ in row]
+        shown = zip(names, links, strict=True)
+        yield _row([f"![{name}]({link})" if link else "" for name, link in shown])
+        notes = [_text(note) for _, _, note in row]
+        if any(notes):
+            yield _row(notes)
+    if pictures:
+        yield ""
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _text(text: str) -> str:

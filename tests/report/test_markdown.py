@@ -139,3 +139,28 @@ def test_what_github_would_link_or_notify_stays_as_typed(layout, given, written)
     layout.params_file.write_text(json.dumps({"note": given}), encoding="utf-8")
     row = next(line for line in built(layout).splitlines() if line.startswith("| note"))
     assert row == f"| note | {written} |", "the word is not kept from becoming a link"
+
+
+def test_pictures_stand_two_in_a_row_under_their_names_and_over_their_notes(layout):
+    for name in ("a", "b", "c"):
+        runs.put_metric(layout, name, [1, "nan" if name == "b" else 2])
+    text = built(layout)
+    table = text.partition("## Plots\n\n")[2].partition("\n\n")[0]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    assert cells[0] == ["a", "b"], "the names of the first two"
+    assert [cell[:5] for cell in cells[2]] == ["![a](", "![b]("], "their pictures"
+    assert cells[3] == ["", "No finite number: nan at 1"], "what is to be said of them"
+    assert cells[4] == ["**c**", ""], "the name of the last"
+    assert cells[5][0].startswith("![c]("), "its picture"
+    assert {len(row) for row in cells} == {2}, "each row has as many cells"
+
+
+def test_the_picture_of_a_matrix_names_no_revision_and_writes_its_counts(layout):
+    vl_convert = pytest.importorskip("vl_convert")
+    rows = [{"actual": "cat", "predicted": "dog"}] * 7
+    plot = runs.put_plot(layout, "cm", rows, template="confusion", x="actual", y="predicted")
+    (chart,) = Reader(layout).read(runs.facts(layout, entries=Entries(plots=(plot,)))).charts
+    drawn = vl_convert.vegalite_to_svg(json.dumps(spec_of(chart, None)), vl_version="5.20")
+    labels = re.findall(r"<text[^>]*>([^<]*)</text>", drawn)
+    assert "7" in labels, "its one field says how many rows it stands for"
+    assert not {"rev", "workspace"} & set(labels), "there is one run, which needs no name"
