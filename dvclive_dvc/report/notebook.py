@@ -24,7 +24,8 @@ _STYLE = """\
 grid-template-columns:repeat(auto-fill,minmax(290px,1fr));align-items:start}
 .dvclive-run table{border-collapse:collapse;width:100%;margin:0;font-variant-numeric:tabular-nums}
 .dvclive-run th,.dvclive-run td{text-align:left!important;padding:3px 8px;font-weight:400;\
-overflow-wrap:anywhere;border-bottom:1px solid #8883}.dvclive-run td{font-weight:600}
+overflow-wrap:anywhere;border-bottom:1px solid #8883}.dvclive-run td{font-weight:600;\
+min-width:8em}.dvclive-run th{min-width:6em}
 .dvclive-run figure{margin:0;min-width:0}.dvclive-run figcaption{font-weight:600;\
 overflow-wrap:anywhere}.dvclive-run small{opacity:.7}.dvclive-run svg{max-width:100%;height:auto}
 .dvclive-run img{max-width:100%;max-height:240px}

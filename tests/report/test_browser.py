@@ -12,7 +12,8 @@ from situations import PROJECT
 
 from dvclive_dvc.backend import Artifact, Entries
 from dvclive_dvc.layout import Layout
-from dvclive_dvc.report import Reporter
+from dvclive_dvc.report import Reporter, notebook
+from dvclive_dvc.report.reading import Reader
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -363,3 +364,23 @@ def test_numbers_stay_on_one_line_and_names_break_between_their_words(browser, t
         )
         assert cut == [], f"words are cut in two at a width of {width}"
         assert browser.run("document.querySelector('h4').textContent") == name, "a copy is whole"
+
+
+def test_a_notebooks_tables_leave_numbers_and_short_names_whole(browser, tmp_path):
+    layout = Layout.at(tmp_path / "dvclive")
+    layout.root.mkdir()
+    layout.metrics_file.write_text(json.dumps({"a_long_metric_name_" * 4: -0.000997727}))
+    layout.params_file.write_text(json.dumps({"name": "x" * 60}))
+    page = tmp_path / "cell.html"
+    page.write_text(
+        f"<!doctype html><body>{notebook.fragment(Reader(layout).read(runs.facts(layout)))}",
+        encoding="utf-8",
+    )
+    browser.open(page, width=700)
+    browser.until("document.readyState === 'complete'")
+    whole = browser.run(
+        "[...document.querySelectorAll('th, td')].filter(cell => {"
+        " const range = document.createRange(); range.selectNodeContents(cell);"
+        " return range.getClientRects().length === 1; }).map(cell => cell.textContent)"
+    )
+    assert whole == ["-0.000997727", "name"], "what stands on one line"
