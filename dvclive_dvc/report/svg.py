@@ -87,18 +87,17 @@ def _lines(chart: Chart) -> Iterator[str]:
             _HEIGHT - _BOTTOM - up(y) * (_HEIGHT - _TOP - _BOTTOM),
         )
 
-    for tick in _ticks(y_low, y_high):
+    for tick, label in _labelled(_ticks(y_low, y_high)):
         _, py = at(x_low, tick)
         yield (
             f'<path d="M{_LEFT} {py:.1f}H{_WIDTH - _RIGHT}" stroke="currentColor" '
             f'stroke-opacity=".15"/><text x="{_LEFT - 6}" y="{py + 4:.1f}" '
-            f'text-anchor="end">{_tick(tick)}</text>'
+            f'text-anchor="end">{label}</text>'
         )
-    for tick in _ticks(x_low, x_high, chart.ticks):
+    for tick, label in _labelled(_ticks(x_low, x_high, chart.ticks)):
         px, _ = at(tick, y_low)
         yield (
-            f'<text x="{px:.1f}" y="{_HEIGHT - _BOTTOM + 15}" '
-            f'text-anchor="middle">{_tick(tick)}</text>'
+            f'<text x="{px:.1f}" y="{_HEIGHT - _BOTTOM + 15}" text-anchor="middle">{label}</text>'
         )
     yield _caption(chart.x_label)
     dots = chart.template.startswith("scatter")
@@ -256,11 +255,21 @@ def _ticks(low: float, high: float, about: int = 6) -> list[float]:
     return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def _tick(value: float) -> str:
+def _labelled(ticks: list[float]) -> list[tuple[float, str]]:
+    """The ticks and their labels, in as few digits as tell them apart."""
+    labels: list[str] = []
+    for digits in range(4, 18):
+        labels = [_tick(tick, digits) for tick in ticks]
+        if len(set(labels)) == len(ticks):
+            break
+    return list(zip(ticks, labels, strict=True))
+
+
+def _tick(value: float, digits: int) -> str:
     if value == 0:
         return "0"
     if abs(value) >= 1e5:  # noqa: PLR2004 - as many digits as there is room for
         for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
             if abs(value) >= size and abs(value) < size * 1e4:
-                return f"{value / size:g}{unit}"
-    return f"{value:.4g}"
+                return f"{value / size:.{max(digits, 6)}g}{unit}"
+    return f"{value:.{digits}g}"

@@ -85,3 +85,10 @@ def test_the_smallest_values_have_labels_that_differ(layout):
     runs.put_metric(layout, "lr", [1e-13, 2e-13, 3e-13])
     labels = words(drawn(layout))[:5]
     assert len(set(labels)) == 5, f"labels of the values: {labels}"
+
+
+@pytest.mark.parametrize("far", [12_345, 1_234_567, -98_765_432])
+def test_labels_far_from_nothing_have_the_digits_that_tell_them_apart(layout, far):
+    runs.put_metric(layout, "throughput", [far, far + 1.0])
+    labels = words(drawn(layout))[:6]
+    assert len(set(labels)) == 6, f"labels of the values: {labels}"
