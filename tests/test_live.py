@@ -559,30 +559,6 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert {"plots/images/a.png", "plots/custom/p.json"} <= set(tree())
 
 
-def test_a_row_after_a_summary_in_its_step_survives_a_kill_and_a_word_of_the_users_does_too():
-    source = """
-import os, signal, time
-from dvclive_dvc import Live
-from dvclive_dvc.null import NullBackend
-live = Live(report=None, backend=NullBackend())
-live.log_metric("loss", 4)
-live.next_step()
-live.log_metric("loss", 3)
-live.log_metric("best", 3)
-live.summary["best"] = 1
-time.sleep(0.02)
-live.make_summary()
-time.sleep(0.02)
-live.log_metric("loss", 2)
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-    assert python(source, check=False).returncode == -signal.SIGKILL
-    assert summary_file() == {"loss": 3, "best": 1, "step": 1}, "the kill came before the next one"
-    with make(resume=True) as live:
-        assert live.summary["loss"] == 2, "the later row is what the metric was last"
-        assert live.summary["best"] == 1, "what the user put there is no older value"
-
-
 # -- resuming ------------------------------------------------------------------------------
 
 

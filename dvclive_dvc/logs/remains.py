@@ -438,19 +438,13 @@ def load(layout: Layout) -> Remains:
 
     Raises errors.DvcyamlSyntaxError for a dvc.yaml that cannot be read.
     """
-    rows: dict[str, tuple[int, str]] = {}
-    unsummed: set[str] = set()
-    summed = _written(layout.metrics_file)
+    rows = {}
     for path in _metric_files(layout):
-        written = _written(path)
         row = _last_row(path)
         if row is not None:
-            name = _name_of(path, layout.metrics_dir)
-            rows[name] = row
-            if written > summed:
-                unsummed.add(name)
+            rows[_name_of(path, layout.metrics_dir)] = row
     told, torn = _summary_of(layout)
-    _add_later_rows(told, rows, unsummed)
+    _add_later_rows(told, rows)
     dvcyaml.mend(layout, unread=False)
     entries = dvcyaml.read_entries(layout)
     own = {layout.metrics_dir, layout.images_dir}
@@ -465,13 +459,6 @@ def load(layout: Layout) -> Remains:
         has_images=any(True for _ in _below(layout.images_dir, _IMAGES)),
         has_metrics=bool(rows),
     )
-
-
-def _written(path: Path) -> int:
-    """When a file was written last, in nanoseconds; 0 where there is none."""
-    with contextlib.suppress(FileNotFoundError):
-        return path.stat().st_mtime_ns
-    return 0
 
 
 def _name_of(path: Path, folder: Path) -> str:
@@ -491,20 +478,12 @@ def _next_step(told: dict[str, Any], rows: dict[str, tuple[int, str]], *, torn: 
     return last
 
 
-def _add_later_rows(
-    told: dict[str, Any], rows: dict[str, tuple[int, str]], unsummed: set[str]
-) -> None:
-    """Puts rows into the summary that a kill kept out of metrics.json.
-
-    unsummed: metrics whose file was written after metrics.json.
-    """
+def _add_later_rows(told: dict[str, Any], rows: dict[str, tuple[int, str]]) -> None:
+    """Puts rows into the summary that a kill kept out of metrics.json."""
     last = told.get("step")
     for name, (step, cell) in rows.items():
         there = summary.get(told, name)
-        # What the summary says of its own step may be the user's word, `live.summary["best"]`,
-        # and stays unless the row came after: make_summary() writes in the midst of a step.
-        known = isinstance(last, int) and step <= last and not (step == last and name in unsummed)
-        if there is not None and known:
+        if there is not None and isinstance(last, int) and step <= last:
             continue
         # A cell does not say whether it was a number or text, or held the end of a line.
         if isinstance(there, (bool, int, float, str)) and metrics.to_scalar(name, there)[1] == cell:
