@@ -581,5 +581,11 @@ def _flow_entry_stop(edits: Edits, end: int, following: int) -> int:
 
 
 def _refuse_comment(edits: Edits, start: int, end: int) -> None:
-    if "#" in edits.text[start:end]:
+    if any(match["comment"] for match in _QUOTED_OR_COMMENT.finditer(edits.text[start:end])):
         raise CannotEditError("a comment stands between entries that go")
+
+
+# A quote opens a scalar only where one may begin, and a # a comment only after a blank.
+_QUOTED_OR_COMMENT = re.compile(
+    r"""(?<![^\s\[{,:])(?:"(?:\\.|[^"\\])*"|'(?:''|[^'])*')|(?<!\S)(?P<comment>\#)""", re.DOTALL
+)

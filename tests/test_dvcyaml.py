@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from situations import dvc_inside, python
 
-from dvclive_dvc import dvcyaml, yamltext
+from dvclive_dvc import Live, dvcyaml, yamltext
 from dvclive_dvc.backend import Artifact, Entries, Plot
 from dvclive_dvc.dvcyaml import Owned, Writer, merge, without
 from dvclive_dvc.errors import DvcyamlSyntaxError, InvalidDataTypeError, RepositoryError
 from dvclive_dvc.layout import Layout
+from dvclive_dvc.null import NullBackend
 
 ROOT = Path("/repo")
 SHARED = ROOT / "dvc.yaml"
@@ -839,6 +840,17 @@ def test_dvc_reads_what_was_written_as_its_own(repos, shared, monkeypatch):
     name = "mymodel" if shared else "dvclive:mymodel"
     repo.git("tag", "-a", "-m", "first", name.replace(":", "=") + "@v1.0.0")
     assert dvc.api.artifacts_show(name)["path"] == "model.pt"
+
+
+@pytest.mark.parametrize("title", ["accuracy #1", "it's #1", 'a "b" #1', "# 1"])
+def test_a_hash_in_a_title_is_no_comment(tmp_path, title):
+    file = tmp_path / "dvc.yaml"
+    file.write_text("plots: [eval.json]\n")
+    for _ in range(2):
+        with Live(tmp_path / "run", report=None, dvcyaml=file, backend=NullBackend()) as live:
+            live.log_plot("one", [{"x": 1, "y": 2}], "x", "y", title=title)
+            live.log_metric("m", 1)
+    assert title in str(yamltext.load(file.read_text())), "the second run's entry is not there"
 
 
 # -- an experiment's own version of a shared file ----------------------------------------------

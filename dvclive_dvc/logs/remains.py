@@ -479,7 +479,11 @@ def _next_step(told: dict[str, Any], rows: dict[str, tuple[int, str]], *, torn: 
 
 
 def _add_later_rows(told: dict[str, Any], rows: dict[str, tuple[int, str]]) -> None:
-    """Puts rows into the summary that a kill kept out of metrics.json."""
+    """Puts rows into the summary that a kill kept out of metrics.json.
+
+    What the file says of a step it has stays: it may be the user's word, `live.summary["best"]`.
+    The files' times are no help, for a checkout gives them new ones.
+    """
     last = told.get("step")
     for name, (step, cell) in rows.items():
         there = summary.get(told, name)

@@ -9,6 +9,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import dvcyaml
 from ..backend import Entries, Mode, Outcome, Request, Run, Status, Tracked
 from ..dvcyaml import Writer, read_entries
 from ..errors import (
@@ -130,7 +131,10 @@ class DvcBackend:
             self._record = self._new_record(layout, request)
             _refuse_second_run(layout.root, journal.enter(self._record))
             self._unsaved = Outcome(Status.INTERRUPTED)
-        before = tuple(self._logged_before(layout, left)) if request.resume else ()
+        before: tuple[Path, ...] = ()
+        if request.resume:
+            dvcyaml.mend(layout, unread=False)
+            before = tuple(self._logged_before(layout, left))
         if self._context.dvc_root is not None:
             former.forget(self._context.dvc_root, layout.root)
         self._note(*before)

@@ -291,7 +291,8 @@ class _Folder:
         listing = self._list()
         memory = listings.recalled(self._memory_file)
         objects = self._dvc.objects
-        if memory is not None and memory.same_as(listing) and objects.has(memory.md5):
+        same = memory is not None and memory.kinds == self._dvc.kinds and memory.same_as(listing)
+        if memory is not None and same and objects.has(memory.md5):
             known = memory.hashes
             missing = self._missing(listing, known, range(len(listing.names)), memory)
             if not missing:
@@ -500,8 +501,9 @@ class _Folder:
             name = f"{number:02x}"
             buckets[name] = seen or _bucket(self._dvc, name) or _NEVER
         memory = listings.Memory(
-            listing.names, listing.stamps, listing.mtimes, hashes, hashed.md5, hashed.size, buckets
-        )
+            listing.names, listing.stamps, listing.mtimes, hashes, hashed.md5, hashed.size, buckets,
+            self._dvc.kinds,
+        )  # fmt: skip
         listings.remember(self._memory_file, listing, memory)
 
 

@@ -142,8 +142,9 @@ def committed(
             )
             continue
         logger.info(
-            "Data changed since it was added to DVC; its new content is in the cache and in the "
-            "experiment: %s.",
+            "Data changed since it was added to DVC; the experiment has its new content, your own "
+            "'%s' has it after `dvc commit`: %s.",
+            name,
             ", ".join(output.path for output, _ in changes),
         )
     return Committed(overrides, covered)
@@ -526,6 +527,11 @@ def _updated(text: str, name: str, changes: list[tuple[Output, Content]]) -> str
         for step in output.where:
             entry = entry[step]
         _put(entry, hashed)
+        if output.where[0] == "stages":
+            # What it was made of this time is not known: with the old parameters beside the new
+            # output DVC would restore it for those (`dvc repro`: "didn't change, skipping").
+            for key in ("deps", "params"):
+                document["stages"][output.where[1]].pop(key, None)
     stream = io.StringIO()
     yaml.dump(document, stream)
     return stream.getvalue()

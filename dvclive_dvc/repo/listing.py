@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from .objects import Stamp, Version
 
-_VERSION = 1
+_VERSION = 2
 _HASH = 16  # bytes of an md5
 _STAMP = 3  # inode, change time in ns, size
 _AT_ONCE = 512  # files whose stats are held at a time: more would set off the garbage collector
@@ -296,7 +296,9 @@ class Memory:
     hashes:  16 bytes a file.
     content: the hash, size and number of files of the folder.
     buckets: inode and time of change of each of the cache's folders that hold the objects: while
-             they stand, no object was removed.
+             they stand, no object was removed. (That one was made writable and written into is
+             not seen.)
+    kinds:   the `cache.type` by which the files got their kind of link.
     """
 
     names: list[str]
@@ -306,6 +308,7 @@ class Memory:
     md5: str
     size: int
     buckets: dict[str, tuple[int, int]]
+    kinds: list[str]
 
     def same_as(self, listing: Listing) -> bool:
         """Whether not one file was added, removed or changed since."""
@@ -366,7 +369,9 @@ def recalled(path: Path) -> Memory | None:
         mtimes.frombytes(numbers[count * 24 : count * 32])
         hashes = bytes(numbers[count * 32 : count * 48])
         buckets = {name: (pair[0], pair[1]) for name, pair in head["buckets"].items()}
-        memory = Memory(names, stamps, mtimes, hashes, head["md5"], head["size"], buckets)
+        memory = Memory(
+            names, stamps, mtimes, hashes, head["md5"], head["size"], buckets, head["kinds"]
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         return None
     whole = len(names) == count and len(mtimes) == count and len(hashes) == count * _HASH
@@ -383,6 +388,7 @@ def remember(path: Path, listing: Listing, memory: Memory) -> None:
         "md5": memory.md5,
         "size": memory.size,
         "buckets": memory.buckets,
+        "kinds": memory.kinds,
     }
     data = b"".join(
         (

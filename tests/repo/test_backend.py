@@ -69,6 +69,21 @@ def test_a_copy_that_cannot_be_tracked_is_taken_back(repos):
     assert (repo.root / "dvclive/artifacts/model.pt.dvc").is_file()
 
 
+@pytest.mark.parametrize("kept", [5, 25, 90])
+def test_a_half_written_dvcyaml_is_mended_when_the_run_is_resumed(repos, caplog, kept):
+    repo = repos.make("git_and_dvc")
+    with Live(report=None, save_dvc_exp=False) as live:
+        live.log_metric("m", 1)
+        live.log_plot("p", [{"x": 1, "y": 2}], "x", "y")
+        live.next_step()
+    file = repo.root / "dvclive/dvc.yaml"
+    file.write_bytes(file.read_bytes()[:kept])
+    with Live(report=None, save_dvc_exp=False, resume=True) as live:
+        assert live.step == 1, "the run did not go on"
+    assert "half written" in caplog.text
+    assert "plots/metrics" in file.read_text(), "the entries are not written anew"
+
+
 def test_dvc_is_initialised_as_dvc_init_would_with_nothing_staged(repos, caplog):
     repo = repos.make("git_without_dvc")
     before = repo.state("dvclive", ".dvc", ".dvcignore")

@@ -260,6 +260,18 @@ def test_the_workspace_holds_what_cache_type_says(made, cache, kind, monkeypatch
     assert reads.paths == []
 
 
+def test_another_cache_type_counts_for_a_folder_that_did_not_change(made, cache):
+    configure(made.root, "cache.type", "symlink")
+    for name in ("a", "b"):
+        made.write(f"data/{name}", name)
+    cache.add(made.root / "data")
+    assert (made.root / "data/a").is_symlink(), "the first kind was not applied"
+    cache.close()
+    configure(made.root, "cache.type", "copy")
+    cache.add(made.root / "data")
+    assert not any(path.is_symlink() for path in (made.root / "data").iterdir()), "links were left"
+
+
 def test_two_versions_never_share_an_inode_in_the_cache(made, cache):
     configure(made.root, "cache.type", "hardlink")
     path = made.write("model.pt", "first")
