@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
+import tracemalloc
 
 import pytest
 from saved_runs import record_of, write_run
@@ -233,6 +235,27 @@ def test_pointers_are_listed_as_git_lists_them(repos, shape):
         asked = repo.git("ls-files", "-z", "--", f"{prefix}*.dvc", f"{prefix}*dvc.lock").split("\0")
         found = snapshot.named_like(git.Git(repo.root), prefix, ".dvc", "dvc.lock")
         assert found == sorted(asked[:-1])
+
+
+def test_of_a_large_index_every_pointer_is_found_in_little_memory(repos):
+    repo = repos.make("git_and_dvc")
+    blob = repo.git("hash-object", "-w", "src/train.py").strip()
+    # Twelve megabytes; names of several lengths, so that parts end at all places of an entry.
+    names = [f"data/{'x' * (number % 97)}{number}.dvc" for number in range(80_000)]
+    lines = "".join(f"100644 {blob}\t{name}\n" for name in names)
+    subprocess.run(
+        ["git", "update-index", "--add", "--index-info"], cwd=repo.root, input=lines, text=True,
+        check=True,
+    )  # fmt: skip
+    index = repo.root / ".git" / "index"
+    tracemalloc.start()
+    with contextlib.closing(snapshot._parts(index.open("rb"))) as parts:
+        count = sum(1 for _ in parts)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count > 2, "the index of this test is too small"
+    assert peak < index.stat().st_size, "the whole index was held at once"
+    assert snapshot.named_like(git.Git(repo.root), "data/", ".dvc") == sorted(names)
 
 
 def test_objects_that_only_an_alternate_named_by_the_environment_has_are_found(
