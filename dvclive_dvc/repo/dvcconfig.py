@@ -95,7 +95,7 @@ def _dvc_major() -> int:
     spec = importlib.util.find_spec("dvc")
     folder = (spec.submodule_search_locations or [""])[0] if spec else ""
     try:
-        match = re.search(r"version = ['\"](\d+)", Path(folder, "_version.py").read_text())
+        match = re.search(r"version = ['\"](\d+)", Path(folder, "_version.py").read_text("utf-8"))
     except OSError:
         match = None
     return int(match[1]) if match else 3

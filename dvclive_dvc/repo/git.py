@@ -181,7 +181,7 @@ def _named_in(complaint: str) -> str | None:
 def common_dir(git_dir: Path) -> Path:
     """The folder that the worktrees of one repository share."""
     try:
-        text = (git_dir / "commondir").read_text().rstrip("\n")
+        text = os.fsdecode((git_dir / "commondir").read_bytes().rstrip(b"\n"))
     except FileNotFoundError:
         return git_dir
     return Path(os.path.realpath(git_dir / text))
@@ -205,9 +205,12 @@ def read_head(git_dir: Path, common: Path) -> str | None:
 
 
 def read_ref(folder: Path, name: str) -> str | None:
-    """What the reference `name` below a repository folder holds, loose or packed."""
+    """What the reference `name` below a repository folder holds, loose or packed.
+
+    The name of a branch is bytes to Git, as that of a file is to the system.
+    """
     try:
-        return (folder / name).read_text().strip()
+        return os.fsdecode((folder / name).read_bytes().strip())
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return packed_ref(folder, name)
 

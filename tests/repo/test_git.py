@@ -69,6 +69,32 @@ def test_head_is_found_in_packed_references(repos):
     assert git.locate(repo.cwd, os.environ).head == head
 
 
+_RUN = """\
+from dvclive_dvc import Live
+with Live(report=None) as live:
+    live.log_metric("loss", 1)
+"""
+
+
+@pytest.mark.parametrize("branch", [b"caf\xe9", "café".encode()])
+@pytest.mark.parametrize("worktree", [False, True])
+def test_a_branch_is_found_whatever_its_name_is_made_of_and_however_text_is_read(
+    repos, branch, worktree
+):
+    repo = repos.make("git_and_dvc")
+    name = os.fsdecode(branch)
+    if worktree:
+        folder = repo.root.with_name(name)
+        repo.git("worktree", "add", "-q", "-b", name, folder)
+    else:
+        folder = repo.root
+        repo.git("switch", "-q", "-c", name)
+    in_ascii = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+    done = run(sys.executable, "-c", _RUN, cwd=folder, env=in_ascii, check=False)
+    assert done.returncode == 0, f"a training cannot begin: {done.stderr}"
+    assert len(repo.experiments()) == 1, f"the run is not saved: {done.stderr}"
+
+
 def test_a_ceiling_is_kept(repos):
     repo = repos.make("nested_folder")
     ceiling = {"GIT_CEILING_DIRECTORIES": str(repo.cwd.parent)}
