@@ -156,16 +156,18 @@ def _left_out_of(folder: Path, git: Git) -> Callable[[bytes], bool] | None:
 
     None where Git ignores the folder itself: it was named in spite of that.
     """
-    root = os.fsencode(git.root)
+    if _was_meant(folder, git):
+        return None
+    start = len(os.fsencode(git.root)) + 1
+    ignored = git.ignores_below(os.fsencode(folder)[start:])
+    return lambda path: ignored(path[start:])
 
-    def is_ignored(path: bytes) -> bool:
-        try:
-            # Of the top folder libgit2 says that it is ignored.
-            return path != root and git.repo.path_is_ignored(os.fsdecode(path[len(root) + 1 :]))
-        except UnicodeEncodeError:
-            return False  # libgit2 is given names in UTF-8 alone
 
-    return None if is_ignored(os.fsencode(folder)) else is_ignored
+def _was_meant(folder: Path, git: Git) -> bool:
+    # Of the top folder Git cannot be asked, and libgit2 says that it is ignored.
+    return folder != git.root and git.ignores(
+        os.fsencode(folder.relative_to(git.root)), tracked=True
+    )
 
 
 def _is_included(path: bytes, record: Record, git: Git) -> bool:
@@ -173,8 +175,8 @@ def _is_included(path: bytes, record: Record, git: Git) -> bool:
     full = os.path.join(os.fsencode(git.root), path)  # noqa: PTH118 - bytes
     if full in map(os.fsencode, record.include):
         return True
-    around = (one for one in record.include if _within(full, os.fsencode(one)))
-    return any(not ((ignores := _left_out_of(one, git)) and ignores(full)) for one in around)
+    around = [one for one in record.include if _within(full, os.fsencode(one))]
+    return any(_was_meant(one, git) for one in around) or (bool(around) and not git.ignores(path))
 
 
 # -- saving ----------------------------------------------------------------------------------
@@ -421,7 +423,7 @@ def _lost_in(git: Git, record: Record, tree: bytes) -> Callable[[Path], bool]:
         if os.path.lexists(f"{place}.dvc"):
             return trees.find(git.repo, tree, name + b".dvc") is None
         # What Git ignores is DVC's to keep, or a stage's to make.
-        return os.path.lexists(place) and not git.repo.path_is_ignored(os.fsdecode(name))
+        return os.path.lexists(place) and not git.ignores(name)
 
     return lost
 
@@ -487,9 +489,9 @@ def _own_files(
             "'%s', of Live(include=...), is not there, so the experiment is without it.", missing
         )
     written = (record.dir, record.dvcyaml, *record.pointers)
-    for one, ignored in (
-        *((one, None) for one in written if one is not None),
-        *((one, _left_out_of(one, git)) for one in record.include),
+    for one, was_included in (
+        *((one, False) for one in written if one is not None),
+        *((one, True) for one in record.include),
     ):
         path = os.fsencode(one)
         if path != root and not path.startswith(root + b"/"):
@@ -501,6 +503,7 @@ def _own_files(
             continue
         if any(_within(path, output) for output in kept_by_dvc):
             continue
+        ignored = _left_out_of(one, git) if was_included and one.is_dir() else None
         for file in belongings.below(path, left_out, ignored):
             name = file[len(root) + 1 :]
             if name not in seen:

@@ -26,7 +26,7 @@ from ..errors import RepositoryError, RepositoryFormatError
 from ..notices import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import pygit2
 
@@ -289,6 +289,50 @@ class Git:
     def program(self) -> str | None:
         """The `git` program; None where the PATH has none."""
         return shutil.which("git")
+
+    def ignores(self, path: bytes, *, tracked: bool = False) -> bool:
+        """Whether Git ignores a path (relative to the working tree), be it there or not.
+
+        With `tracked` the rules alone decide, else nothing that Git tracks is ignored. libgit2
+        reads less than Git: no configuration of the environment, no `.gitignore` that a sparse
+        checkout leaves to the index.
+        """
+        if self.program is not None:
+            rules = ("--no-index",) if tracked else ()
+            process = self.start("check-ignore", "-q", *rules, "--", f"./{os.fsdecode(path)}")
+            try:
+                answer(process)
+            except RepositoryError as error:
+                if process.returncode == 1:  # git-check-ignore(1): no path is ignored
+                    return False
+                logger.debug("`git check-ignore` failed, libgit2 is asked: %s", error)
+            else:
+                return True
+        return self._ignores_by_libgit2(path)
+
+    def ignores_below(self, folder: bytes) -> Callable[[bytes], bool]:
+        """Tells of the paths that are in a folder now whether Git ignores them; see `ignores`.
+
+        One `git` process answers for the whole folder. Of what is below an ignored folder only
+        that folder is known.
+        """
+        if self.program is not None:
+            try:
+                listed = self.ask(
+                    *("ls-files", "-z", "--others", "--ignored", "--exclude-standard"),
+                    *("--directory", "--", f":(top,literal){os.fsdecode(folder)}"),
+                )
+            except RepositoryError as error:
+                logger.debug("`git ls-files` failed, libgit2 is asked: %s", error)
+            else:
+                return {path.rstrip(b"/") for path in listed.split(b"\0")}.__contains__
+        return self._ignores_by_libgit2
+
+    def _ignores_by_libgit2(self, path: bytes) -> bool:
+        try:
+            return bool(self.repo.path_is_ignored(os.fsdecode(path)))
+        except UnicodeEncodeError:
+            return False  # libgit2 is given names in UTF-8 alone
 
     def write(self, kind: str, data: bytes) -> bytes:
         """Puts a "blob", "tree" or "commit" among the objects and returns its raw hash.

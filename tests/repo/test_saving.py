@@ -163,6 +163,59 @@ def test_what_git_ignores_in_an_included_folder_stays_out_and_what_is_named_itse
     }, "a secret or a by-product enters, or what was named does not"  # fmt: skip
 
 
+def _told_by_the_environment(repo, monkeypatch):
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "core.excludesFile")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", str(_rules_elsewhere(repo)))
+
+
+def _told_by_another_users_file(repo, monkeypatch):
+    file = repo.root.parent / "user.gitconfig"
+    repo.git("config", "-f", file, "core.excludesFile", _rules_elsewhere(repo))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(file))
+
+
+def _left_to_the_index(repo, _):
+    repo.write("config/.gitignore", ".env\nsecret*\n")
+    repo.git("add", "config/.gitignore")
+    repo.commit()
+    repo.git("sparse-checkout", "set", "--no-cone", "/*", "!/config/.gitignore")
+    assert not (repo.root / "config" / ".gitignore").exists()
+
+
+def _rules_elsewhere(repo):
+    rules = repo.root.parent / "rules"
+    rules.write_text(".env\nsecret*\n")
+    return rules
+
+
+@pytest.mark.parametrize(
+    "told", [_told_by_the_environment, _told_by_another_users_file, _left_to_the_index]
+)
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_git_alone_knows_to_be_ignored_stays_out_of_an_included_folder(
+    repos, monkeypatch, told, kept
+):
+    repo = repos.make("git_and_dvc")
+    repo.write("config/a.yaml", "lr: 1\n")
+    repo.git("add", "config/a.yaml")
+    repo.commit()
+    told(repo, monkeypatch)
+    for name in ("config/.env", "config/secrets/key", "config/new.yaml"):
+        repo.write(name, name)
+    module = types.ModuleType("secret")
+    module.__file__ = str(repo.write("config/secret.py", "KEY = 1\n"))
+    monkeypatch.setitem(sys.modules, "secret", module)
+    with Live(exp_name="one", report=None, include=["config"]) as live:
+        live.log_metric("loss", 1)
+        if not kept:
+            (repo.root / "config" / "secret.py").unlink()
+    entered = set(entries_of(repo, repo.experiments()["one"], "config"))
+    assert entered - {"config/.gitignore"} == {"config/a.yaml", "config/new.yaml"}, (
+        "what Git ignores is in the experiment, or what it does not is missing"
+    )
+
+
 @pytest.mark.parametrize("way", ["the top", "through a link", "a link to it"])
 def test_an_included_path_may_be_spelt_in_every_way(repos, tmp_path, way):
     repo = repos.make("git_and_dvc")
