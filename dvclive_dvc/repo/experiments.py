@@ -24,6 +24,7 @@ from .snapshot import Blobs, Status, Tracked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
 
     import pygit2
 
@@ -296,12 +297,9 @@ def _tree(
             tracked = tracked.seen_from(trees.of_commit(git.repo, worked_on), carried)
     theirs = _of_others(record, others, tracked.index.keys() - own)
     for path, before in tracked.on_disk.items():
-        if path in theirs:
-            continue
-        if path not in own:
+        if path not in theirs and path not in own:
             blobs.add(path, before)
-        elif before is not None:
-            blobs.amend(path, before)
+    _compare(blobs, own, git, tracked)
     for path in tracked.conflict:
         text = (
             "'%s' is in conflict; the experiment has it as it is in the working tree."
@@ -319,6 +317,21 @@ def _tree(
         old = changes.get(path) or trees.find(git.repo, tracked.base, path)
         changes[path] = (old[0] if old else trees.FILE, git.write("blob", data))
     return trees.changed(git, tracked.base, changes)
+
+
+def _compare(blobs: Blobs, paths: AbstractSet[bytes], git: Git, tracked: Tracked) -> None:
+    """Tells of files that were added before Git's answer was there what Git has of them."""
+    for path in paths & tracked.on_disk.keys():
+        before = tracked.on_disk[path]
+        if before is not None:
+            blobs.amend(path, before)
+    same = paths - tracked.on_disk.keys()
+    for path in same & tracked.staged.keys():
+        before = tracked.staged[path]
+        if before is not None and before[0] != trees.SUBMODULE:
+            blobs.unchanged(path, before)
+    for path, entry in trees.find_files(git.repo, tracked.base, same - tracked.staged.keys()):
+        blobs.unchanged(path, entry)
 
 
 def _of_others(

@@ -8,6 +8,7 @@ import stat
 import tempfile
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -194,7 +195,8 @@ class Blobs:
         self._from_index: dict[bytes, trees.Entry] = {}
         self._waiting: dict[bytes, trees.Entry | None] = {}
         self._done: dict[bytes, trees.Entry] = {}
-        self._unread: dict[bytes, tuple[trees.Entry | None, OSError]] = {}
+        self._failed: dict[bytes, tuple[trees.Entry | None, Exception]] = {}
+        self._unchanged: set[bytes] = set()
         self._file_modes: bool | None = None
 
     def add(self, path: bytes, before: trees.Entry | None = None) -> None:
@@ -221,7 +223,7 @@ class Blobs:
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
-            self._unread[path] = (before, error)
+            self._failed[path] = (before, error)
             return
         if _could_change(data, rules):
             self._waiting[path] = before
@@ -232,11 +234,37 @@ class Blobs:
         """Tells of a file added already what the index has there; see `add`."""
         if path in self._waiting:
             self._waiting[path] = before
-        elif path in self._unread:
-            self._unread[path] = (before, self._unread[path][1])
+        elif path in self._failed:
+            self._failed[path] = (before, self._failed[path][1])
         elif path in self._done and self._done[path][0] != trees.LINK:
             mode, blob = self._done[path]
             self._done[path] = (self._mode(mode, before), blob)
+
+    def unchanged(self, path: bytes, before: trees.Entry) -> None:
+        """Tells of a file added already that Git sees no change of it; see `amend`.
+
+        There may be one all the same: Git is told to overlook some files, and others are written
+        while it looks. So what is on disk counts where it can be had, else `before` is no loss.
+        """
+        self._unchanged.add(path)
+        if path in self._waiting and self._is_stored(path, before):
+            del self._waiting[path]
+            self._done[path] = before
+        else:
+            self.amend(path, before)
+
+    def _is_stored(self, path: bytes, entry: trees.Entry) -> bool:
+        """Whether a file's bytes are those that Git has: a pointer of Git LFS, old CRLF."""
+        import pygit2
+
+        full = os.path.join(os.fsencode(self._git.root), path)  # noqa: PTH118 - bytes
+        try:
+            if os.stat(full).st_size > _LARGE:  # noqa: PTH116 - bytes
+                return False
+            with open(full, "rb") as file:  # noqa: PTH123 - bytes
+                return pygit2.hash(file.read()).raw == entry[1]
+        except OSError:
+            return False
 
     def result(self) -> dict[bytes, trees.Entry]:
         """The entries of all files that were added and are there."""
@@ -246,9 +274,7 @@ class Blobs:
             else:
                 self._clean_by_libgit2()
             self._waiting = {}
-        for path, (before, error) in self._unread.items():
-            self._keep_staged(path, before, error)
-        self._unread = {}
+        self._keep_staged()
         return self._done
 
     def _blob(self, data: bytes) -> bytes:
@@ -336,9 +362,10 @@ class Blobs:
         told = iter(git.ask("check-attr", "-z", "--stdin", "filter", given=names).split(b"\0"))
         found = [path for path, _, value in zip(told, told, told, strict=False) if value == b"lfs"]
         kept = {path: self._waiting.pop(path) for path in found}
+        changed = [path for path in found if path not in self._unchanged]
         for lost, paths in (
-            ("has what is staged instead of", [path for path, before in kept.items() if before]),
-            ("is without", [path for path, before in kept.items() if not before]),
+            ("has what is staged instead of", [path for path in changed if kept[path]]),
+            ("is without", [path for path in changed if not kept[path]]),
         ):
             if paths:
                 logger.warning(
@@ -354,18 +381,29 @@ class Blobs:
         try:
             self._done.update(self._added({path: before}))
         except RepositoryError as error:
-            self._keep_staged(path, before, error)
+            self._failed[path] = (before, error)
 
-    def _keep_staged(self, path: bytes, before: trees.Entry | None, error: Exception) -> None:
-        """One file that cannot be read or filtered does not cost the run."""
-        logger.warning(
-            "'%s' could not be taken as it is on disk, so the experiment %s: %s",
-            os.fsdecode(path),
-            "has it as it is staged" if before else "is without it",
-            error,
-        )
-        if before:
-            self._done[path] = before
+    def _keep_staged(self) -> None:
+        """What cannot be read or filtered does not cost the run; each reason is told once."""
+        told: dict[tuple[bool, str], list[str]] = {}
+        for path, (before, error) in sorted(self._failed.items(), key=itemgetter(0)):
+            name = os.fsdecode(path)
+            if before:
+                self._done[path] = before
+            if path in self._unchanged:
+                logger.debug("'%s' is taken as it is staged: %s", name, error)
+                continue
+            reason = str(error).replace(name, "...")
+            told.setdefault((bool(before), reason), []).append(name)
+        for (is_staged, _), names in told.items():
+            logger.warning(
+                "'%s'%s could not be taken as it is on disk, so the experiment %s: %s",
+                names[0],
+                f" and {len(names) - 1} more" if len(names) > 1 else "",
+                "has it as it is staged" if is_staged else "is without it",
+                self._failed[os.fsencode(names[0])][1],
+            )
+        self._failed = {}
 
     def _added(self, files: Mapping[bytes, trees.Entry | None]) -> dict[bytes, trees.Entry]:
         """What `git add` makes of the files, on an index of their own."""
@@ -392,11 +430,12 @@ class Blobs:
             if any(word in self._rules(path) for word in _CONVERTED) and any(
                 self._git.repo.get_attr(name, word.decode("ascii")) for word in _CONVERTED
             ):
-                logger.warning(
-                    "'%s' goes through a filter of Git's, which needs the `git` program on the "
-                    "PATH; the experiment has it as it is staged.",
-                    name,
-                )
+                if path not in self._unchanged:
+                    logger.warning(
+                        "'%s' goes through a filter of Git's, which needs the `git` program on "
+                        "the PATH; the experiment has it as it is staged.",
+                        name,
+                    )
                 if before:
                     self._done[path] = before
                 continue

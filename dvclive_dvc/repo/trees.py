@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..notices import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     import pygit2
 
@@ -42,6 +42,26 @@ def find(repo: pygit2.Repository, tree: bytes, path: bytes) -> Entry | None:
             return None
         entry = read(repo, entry[1]).get(part)
     return entry
+
+
+def find_files(
+    repo: pygit2.Repository, tree: bytes, paths: Iterable[bytes]
+) -> Iterator[tuple[bytes, Entry]]:
+    """Those of the paths that are files or links in a tree; each folder is read once."""
+    folders = {b"": read(repo, tree)}
+
+    def inside(folder: bytes) -> dict[bytes, Entry]:
+        if folder not in folders:
+            above, _, name = folder.rpartition(b"/")
+            entry = inside(above).get(name)
+            folders[folder] = read(repo, entry[1]) if entry and entry[0] == FOLDER else {}
+        return folders[folder]
+
+    for path in paths:
+        above, _, name = path.rpartition(b"/")
+        entry = inside(above).get(name)
+        if entry is not None and entry[0] in (FILE, EXECUTABLE, LINK):
+            yield path, entry
 
 
 def of_commit(repo: pygit2.Repository, commit: str) -> bytes:

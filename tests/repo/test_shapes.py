@@ -243,6 +243,115 @@ def test_line_endings_that_were_committed_stay(repos):
     assert repo.git("cat-file", "-s", f"{commit}:src/train.py") == "11", "and takes new ones off"
 
 
+def _modes_are_not_looked_at(repo):
+    repo.write("config/run.sh", "true\n")
+    repo.git("add", "config")
+    repo.git("update-index", "--chmod=+x", "config/run.sh")
+    repo.git("config", "core.fileMode", "false")
+
+
+def _links_are_files(repo):
+    folder = repo.write("config/a.yaml", "lr: 1\n").parent
+    (folder / "link").symlink_to("a.yaml")
+    repo.git("add", "config")
+    repo.git("config", "core.symlinks", "false")
+    (folder / "link").unlink()
+    repo.git("checkout", "-q", "--", "config/link")
+    assert not (folder / "link").is_symlink()
+
+
+def _older_than_its_attributes(repo):
+    repo.write("config/old.txt", "").write_bytes(b"one\r\n")
+    repo.git("add", "config")
+    repo.commit()
+    repo.write(".gitattributes", "* text=auto\n")
+    repo.git("add", ".gitattributes")
+
+
+def _pointers_of_lfs(repo):
+    _tracked_by_lfs(repo, "version https://git-lfs.github.com/spec/v1\n")
+
+
+def _data_of_lfs(repo):
+    repo.git("config", "filter.lfs.clean", "sed 's/^/pointer to /'")
+    _tracked_by_lfs(repo, "")
+
+
+def _tracked_by_lfs(repo, text):
+    repo.write(".gitattributes", "*.bin filter=lfs -text\n")
+    for name in "abc":
+        # Else Git itself could not tell by the clock whether it has the files already.
+        os.utime(repo.write(f"config/{name}.bin", text + name), (1, 1))
+    repo.git("add", "config", ".gitattributes")
+
+
+_NO_PROGRAM = {"filter.lfs.clean": "no-such-program", "filter.lfs.required": "true"}
+
+
+@pytest.mark.parametrize("staged", [False, True])
+@pytest.mark.parametrize(
+    ("made", "settings"),
+    [
+        (_modes_are_not_looked_at, {}),
+        (_links_are_files, {}),
+        (_older_than_its_attributes, {}),
+        (_pointers_of_lfs, {}),
+        (_pointers_of_lfs, _NO_PROGRAM),
+        (_data_of_lfs, {"filter.lfs.clean": ""}),
+        (_data_of_lfs, _NO_PROGRAM),
+    ],
+)
+def test_what_git_sees_no_change_of_enters_an_included_folder_as_git_has_it(
+    repos, made, settings, staged, caplog
+):
+    repo = repos.make("git_and_dvc")
+    made(repo)
+    if not staged:
+        repo.commit()
+    for name, value in settings.items():
+        repo.git("config", name, value)
+    assert repo.git("diff", "--name-only", "config") == ""
+    record = record_of(repo, include=("config",))
+    write_run(record.dir)
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        commit = experiments.save(record, Outcome())
+    shown = "--format=%(objectmode) %(objectname) 0\t%(path)"
+    saved = repo.git("ls-tree", "-r", shown, commit, "config")
+    assert saved == repo.git("ls-files", "-s", "config"), "the experiment changed a clean file"
+    assert caplog.messages == [], "a warning of files that are as they were"
+
+
+def test_a_file_that_git_is_told_to_overlook_enters_an_included_folder_as_it_is_on_disk(repos):
+    repo = repos.make("git_and_dvc")
+    repo.write("config/a.yaml", "lr: 1\n")
+    repo.git("add", "config")
+    repo.commit()
+    repo.git("update-index", "--assume-unchanged", "config/a.yaml")
+    repo.write("config/a.yaml", "lr: 2\n")
+    record = record_of(repo, include=("config",))
+    write_run(record.dir)
+    commit = experiments.save(record, Outcome())
+    assert repo.git("show", f"{commit}:config/a.yaml") == "lr: 2", "not what ran"
+
+
+def test_a_filter_that_fails_for_many_files_is_one_warning(repos, caplog):
+    repo = repos.make("clean_filter")
+    for name in "abc":
+        repo.write(f"config/{name}.bin", name)
+    repo.git("add", "config")
+    repo.commit()
+    repo.git("config", "filter.large.clean", "false")
+    for name in "abc":
+        repo.write(f"config/{name}.bin", f"other {name}")
+    record = record_of(repo, include=("config",))
+    write_run(record.dir)
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        commit = experiments.save(record, Outcome())
+    assert repo.git("diff", "HEAD", commit, "--", "config") == "", "raw bytes entered"
+    assert len(caplog.messages) == 1, "a warning for each of what may be hundreds"
+    assert "config/a.bin' and 2 more" in caplog.text, "not all of them are told"
+
+
 def test_no_hook_and_no_file_system_monitor_runs(repos):
     repo = repos.make("failing_hooks")
     repo.git("config", "core.fsmonitor", ".git/hooks/pre-commit")
