@@ -115,6 +115,8 @@ def _dispositions() -> list[object]:
 def serve() -> None:
     """Pushes as the arguments of this process say, and writes what could not be pushed."""
     _, _, silence, *what = sys.argv
+    if sys.stderr is None:  # closed, as by `2>&-`; DVC and `git` write to it all the same
+        sys.stderr = open(os.devnull, "w", encoding="ascii")  # noqa: PTH123, SIM115
     with open(os.dup(1), "w", encoding="ascii") as answers:  # noqa: PTH123 - a descriptor
         os.dup2(2, 1)  # whatever else is printed is no answer
         json.dump(_push(*what, silence=float(silence)), answers)

@@ -498,7 +498,7 @@ def _valid(raw: str, info: os.stat_result) -> tuple[str, str] | None:
 
 def _with_progress(outputs: list[Output], what: str) -> Iterator[Output]:
     """The outputs one by one; a bar on a terminal where hashing them takes over a second."""
-    if not outputs or not sys.stderr.isatty():
+    if not outputs or sys.stderr is None or not sys.stderr.isatty():
         yield from outputs
         return
     from tqdm import tqdm

@@ -13,7 +13,7 @@ import time
 
 import pytest
 from saved_runs import record_of, write_run
-from situations import dvc_inside, git
+from situations import dvc_inside, git, run
 
 from dvclive_dvc.backend import Outcome
 from dvclive_dvc.repo import autopush, experiments, journal, recovery
@@ -113,6 +113,22 @@ def test_a_dead_remote_is_one_warning_with_the_command_that_pushes_later(
     (warning,) = [one for one in caplog.records if one.name == "dvclive_dvc"]
     assert "dvc exp push origin first-run" in warning.getMessage()
     assert repo.state("dvclive") == before
+
+
+def test_a_training_without_stderr_is_saved_and_pushed(repo, tmp_path):
+    program = (
+        "log = open('train.log', 'w')\n"  # takes the descriptor of stderr, for no other process
+        "from dvclive_dvc import Live\n"
+        "with Live(exp_name='first-run', report=None) as live:\n"
+        "    live.log_metric('loss', 1)\n"
+    )
+    run(
+        *("sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, program),
+        cwd=repo.root,
+        env={"DVC_EXP_AUTO_PUSH": "1"},
+    )
+    assert list(repo.experiments()) == ["first-run"], "the run is not saved"
+    assert pushed(tmp_path) == repo.experiments(), "the experiment is not on the remote"
 
 
 def test_dvc_is_not_imported_where_pushing_is_off(repo):
