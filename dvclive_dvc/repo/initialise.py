@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from .context import Context
 
-# What `dvc init` writes and `git add`s. An experiment takes them along, tracked or not: DVC
-# reads no commit that lacks them (dvc.repo.brancher.switch, "does not contain any DVC repo").
+# What `dvc init` writes and `git add`s. An experiment takes them along, tracked or not yet: DVC
+# reads no commit that lacks the project's folder (dvc.repo.brancher, "does not contain a DVC
+# repo"), and whoever gets the experiment from a remote gets a project.
 OWN_FILES = (".dvc/config", ".dvc/.gitignore", ".dvcignore")
 
 
@@ -74,6 +75,19 @@ def not_checked_out(context: Context, folder: Path) -> str | None:
     return None
 
 
-def own_files(dvc_root: Path) -> tuple[Path, ...]:
-    """DVC's own files of the project, as far as they are there."""
-    return tuple(path for name in OWN_FILES if (path := dvc_root / name).is_file())
+def own_files(context: Context) -> tuple[Path, ...]:
+    """DVC's own files of the project that are there, but for those that Git ignores.
+
+    What the user keeps out of Git may hold the password of a remote, and experiments are pushed.
+    """
+    root, project = context.git_root, context.dvc_root
+    if root is None or project is None:
+        return ()
+    git = Git(root, context.git)
+    paths = (path for name in OWN_FILES if (path := project / name).is_file())
+    return tuple(path for path in paths if not _is_ignored(git, path))
+
+
+def _is_ignored(git: Git, path: Path) -> bool:
+    name = os.fsencode(path.relative_to(git.root))
+    return not is_in_index(git, name) and git.ignores(name)

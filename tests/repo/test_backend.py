@@ -106,6 +106,22 @@ def test_dvc_is_initialised_as_dvc_init_would_with_nothing_staged(repos, caplog)
     assert name in repo.dvc("exp", "list", "--name-only")
 
 
+def test_a_configuration_of_dvc_that_git_ignores_stays_out_of_the_experiment(repos):
+    repo = repos.make("git_without_dvc")
+    repo.dvc("init", "-q")
+    repo.git("rm", "-r", "-q", "-f", "--cached", ".dvc", ".dvcignore")
+    (repo.root / ".git" / "info" / "exclude").write_text(".dvc\n.dvcignore\n")
+    repo.dvc("remote", "add", "-q", "-d", "store", "https://example.com/store")
+    repo.dvc("remote", "modify", "-q", "store", "password", "secret")
+    with Live(report=None) as live:
+        live.log_metric("m", 1)
+    (name,) = repo.experiments()
+    listed = repo.git("ls-tree", "-r", "--name-only", repo.experiments()[name])
+    assert ".dvc" not in listed, "a password enters an experiment, which is pushed"
+    assert name in repo.dvc("exp", "list", "--name-only"), "DVC does not find the experiment"
+    assert name in repo.dvc("exp", "show", "--csv"), "DVC does not read the experiment"
+
+
 def test_a_corrupt_index_is_told_in_gits_words_and_the_run_is_kept(repos, caplog):
     repo = repos.make("git_and_dvc")
     index = (repo.root / ".git" / "index").read_bytes()
