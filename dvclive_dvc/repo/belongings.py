@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,23 +18,42 @@ def of_others(record: Record, others: Collection[Record]) -> Callable[[str], boo
     """Tells of a path (absolute) whether it is another run's than `record`'s.
 
     Of folders inside one another the innermost decides. The pointer files of artifacts are their
-    run's wherever they are; a `.gitignore` is the user's, to which runs add their lines.
+    run's wherever they are, but for data that was there as it is before that run began: it is the
+    user's, and the others ran with it as well. A `.gitignore` is the user's, to which runs add
+    their lines.
     """
     own = str(record.dir)
     theirs = {str(other.dir) for other in others} - {own}
     folders = sorted({own, *theirs}, key=len, reverse=True)
     ours = {str(path) for path in record.pointers}
-    pointers = {
-        str(path) for other in others for path in other.pointers if path.suffix == ".dvc"
-    } - ours
+    began: dict[str, list[str]] = {}
+    for other in others:
+        for pointer in other.pointers:
+            if pointer.suffix == ".dvc" and str(pointer) not in ours:
+                began.setdefault(str(pointer), []).append(other.started)
 
     def is_theirs(path: str) -> bool:
-        if path in pointers:
-            return True
+        if path in began:
+            return _written_since(path.removesuffix(".dvc"), min(began[path]))
         inside = (one for one in folders if path == one or path.startswith(one + "/"))
         return path not in ours and next(inside, own) in theirs
 
     return is_theirs
+
+
+def _written_since(path: str, moment: str) -> bool:
+    """Whether a file, or anything in a folder, was written since; also where nobody can tell."""
+    try:
+        since = datetime.fromisoformat(moment).timestamp()
+        return any(os.stat(one).st_mtime >= since for one in _all_of(path))  # noqa: PTH116 - many
+    except (OSError, ValueError):
+        return True
+
+
+def _all_of(path: str) -> Iterator[str]:
+    yield path
+    for folder, folders, names in os.walk(path):
+        yield from (f"{folder}/{name}" for name in (*folders, *names))
 
 
 def below(

@@ -77,6 +77,35 @@ def test_what_another_run_changed_so_far_is_not_in_the_experiment(
     )
 
 
+@pytest.mark.parametrize("data", ["table.csv", "tables"])
+@pytest.mark.parametrize("logged_first", [True, False])
+def test_data_that_the_user_changed_is_in_every_experiment_whichever_run_logs_it(
+    two, data, logged_first
+):
+    file = two.root / data / "a.csv" if data == "tables" else two.root / data
+    two.write(file, "old")
+    dvc_inside("add", "-q", data)
+    two.git("add", "-A")
+    two.commit()
+    file.write_text("new")
+    for path in (file, two.root / data):
+        os.utime(path, (1, 1))  # long before both runs
+    other = Live("runs/two", exp_name="two", report=None)
+    other.log_metric("loss", 1)
+    run = Live("runs/one", exp_name="one", report=None)
+    run.log_metric("loss", 1)
+    if logged_first:
+        other.log_artifact(data)
+    run.end()
+    if not logged_first:
+        other.log_artifact(data)
+    other.end()
+    one, two_ = (entries_of(two, two.experiments()[name], f"{data}.dvc") for name in ("one", "two"))
+    assert one == two_ != entries_of(two, "HEAD", f"{data}.dvc"), (
+        "an experiment has other data than its run used"
+    )
+
+
 def test_the_users_staged_files_in_another_runs_folder_enter_as_they_are_staged(two):
     two.write("runs/two/notes.txt", "staged")
     two.git("add", "runs/two/notes.txt")
