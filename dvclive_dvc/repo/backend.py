@@ -240,6 +240,7 @@ class DvcBackend:
             process=journal.this_process(),
             started=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             git=context.git,
+            reflog=context.reflog,
         )
 
     def track(self, path: Path, *, cache: bool = True) -> Tracked:

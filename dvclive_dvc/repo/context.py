@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..backend import Mode
+from . import reflog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +49,7 @@ class Context:
     exp_name:  the name DVC or the user chose by `DVC_EXP_NAME`.
     notes:     sentences about a half-set or stale environment, for the user.
     git:       the GIT_* variables that led to `git_root` (`git.Place.variables`).
+    reflog:    how many bytes HEAD's reflog had when the run began.
     """
 
     cwd: Path
@@ -61,6 +63,7 @@ class Context:
     exp_name: str | None = None
     notes: tuple[str, ...] = ()
     git: Mapping[str, str] = field(default_factory=dict)
+    reflog: int = 0
 
 
 def find_dvc_root(start: Path, stop: Path | None) -> Path | None:
@@ -100,6 +103,7 @@ def detect(cwd: Path | None = None, environ: Mapping[str, str] = os.environ) -> 
         exp_name=None if stale else said.name,
         notes=(note,) if note else (),
         git=place.variables if place else {},
+        reflog=reflog.length(place.git_dir) if place else 0,
     )
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from .. import dvcyaml, files
 from ..errors import InvalidValueError, RepositoryError, SaveError
 from ..notices import logger
-from . import belongings, trees
+from . import belongings, reflog, trees
 from .git import Git, common_dir, make_folder, packed_ref
 from .record import reference
 from .snapshot import Blobs, Status, Tracked
@@ -272,29 +272,30 @@ def _tree(
     }
     for path in own:
         blobs.add(path)
-    tracked = status.result()
-    head = git.head
-    if head is not None and head != record.baseline:
-        worked_on = _worked_on(git.repo, head, record.baseline)
+    look = tracked = status.result()
+    moves = reflog.moves(Path(git.repo.path), record.reflog, record.baseline)
+    worked_on = _worked_on(git.repo, moves, record.baseline, look.commit)
+    replaced = trees.of_commit(git.repo, worked_on) != look.base
+    if replaced:
+        carried = _carried(git, look, worked_on)
+        overrides = {
+            name: data
+            for name, data in overrides.items()
+            if os.fsencode(name) in own or carried(os.fsencode(name))
+        }
+        tracked = look.seen_from(worked_on, trees.of_commit(git.repo, worked_on), carried)
+    if replaced or look.commit != record.baseline:
         logger.warning(
             "HEAD has moved since the run '%s' began; the experiment belongs to the commit it "
             "began on, %s.%s",
             record.name,
             record.baseline[:7],
             ""
-            if worked_on == head
+            if not replaced
             else " Another branch, a pull or a reset has changed the files since, so those that "
             f"Git tracks are as {worked_on[:7]} has them, but for the run's own, the sources it "
             "had loaded and what is not committed.",
         )
-        if worked_on != head:
-            carried = _carried(git, tracked, worked_on)
-            overrides = {
-                name: data
-                for name, data in overrides.items()
-                if os.fsencode(name) in own or carried(os.fsencode(name))
-            }
-            tracked = tracked.seen_from(trees.of_commit(git.repo, worked_on), carried)
     theirs = _of_others(record, others, tracked.index.keys() - own)
     for path, before in tracked.on_disk.items():
         if path not in theirs and path not in own:
@@ -344,36 +345,35 @@ def _of_others(
     return {path for path in paths if is_theirs(f"{record.git_root}/{os.fsdecode(path)}")}
 
 
-# What the reflog has of a commit that was made of the working tree (builtin/commit.c).
-_COMMITTED = ("commit:", "commit (amend):")
-
-
-def _worked_on(repo: pygit2.Repository, head: str, baseline: str) -> str:
+def _worked_on(repo: pygit2.Repository, moves: list[reflog.Move], baseline: str, seen: str) -> str:
     """The last commit that was made of the files that ran, before others took their place.
 
-    HEAD where the baseline was only built upon, or amended: what was committed is what ran then.
+    `seen` is where HEAD was when the files were looked at. It is the answer where the baseline
+    was only built upon, or amended: what was committed is what ran then.
     """
+    ends = [baseline, *(move.new for move in moves)]
+    if seen in ends:
+        # What came after the look is none of its files.
+        moves = moves[: len(moves) - ends[::-1].index(seen)]
+    reached = baseline
+    for move in moves:
+        if move.new == move.old:
+            continue
+        if move.old != reached or not move.committed or move.new not in repo:
+            return reached
+        reached = move.new
+    return seen if reached == seen or _is_built_on(repo, seen, reached) else reached
+
+
+def _is_built_on(repo: pygit2.Repository, commit: str, base: str) -> bool:
+    """What there is to go by where no reflog is kept: whether a commit goes on from another."""
     import pygit2
 
-    moves = []
     try:
-        for move in repo.lookup_reference("HEAD").log():
-            moves.append(move)
-            if str(move.oid_old) == baseline:
-                break
-        else:
-            # No reflog is kept, or not for so long.
-            return head if repo.descendant_of(head, baseline) else baseline
-        reached = baseline
-        for move in reversed(moves):
-            if move.oid_new != move.oid_old:
-                if not move.message.startswith(_COMMITTED):
-                    break
-                reached = str(move.oid_new)
+        return repo.descendant_of(commit, base)
     except (KeyError, ValueError, pygit2.GitError) as error:
         logger.debug("how HEAD moved cannot be told: %s", error)
-        return head
-    return reached
+        return False
 
 
 def _carried(git: Git, tracked: Tracked, commit: str) -> Callable[[bytes], bool]:

@@ -333,6 +333,7 @@ def _record(run: Mapping[str, Any]) -> Record:
         ),
         started=_is(str, run["started"]),
         git={_is(str, name): _is(str, value) for name, value in run["git"].items()},
+        reflog=_is((int, type(None)), run.get("reflog")),
     )
 
 

@@ -52,6 +52,7 @@ class Record:
     pointers: the `.dvc` files and `.gitignore`s the run wrote for its artifacts.
     started:  ISO 8601, UTC.
     git:      the GIT_* variables that led to the repository (`git.Place.variables`).
+    reflog:   how long HEAD's reflog was at the beginning; None in a former version's journal.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Record:
     process: Process
     started: str
     git: Mapping[str, str] = field(default_factory=dict)
+    reflog: int | None = None
 
 
 def reference(baseline: str, name: str) -> str:

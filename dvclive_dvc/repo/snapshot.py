@@ -47,7 +47,8 @@ _LARGE = 32 * 2**20
 class Tracked:
     """What Git tracks, against the tree of a commit.
 
-    base:     the raw hash of that tree.
+    commit:   that commit; HEAD when the look began.
+    base:     the raw hash of its tree.
     staged:   what the index has otherwise than `base`, where the file on disk is the index's.
     on_disk:  files whose content on disk is not the index's, with the mode they have there;
               the entry is what the index has (None where it has nothing yet).
@@ -56,15 +57,17 @@ class Tracked:
     index:    what the index has of all these.
     """
 
+    commit: str
     base: bytes
     staged: dict[bytes, trees.Entry | None] = field(default_factory=dict)
     on_disk: dict[bytes, trees.Entry | None] = field(default_factory=dict)
     conflict: list[bytes] = field(default_factory=list)
     index: dict[bytes, trees.Entry | None] = field(default_factory=dict)
 
-    def seen_from(self, base: bytes, kept: Callable[[bytes], bool]) -> Tracked:
-        """The changes of the paths that `kept` is true of, against another tree."""
+    def seen_from(self, commit: str, base: bytes, kept: Callable[[bytes], bool]) -> Tracked:
+        """The changes of the paths that `kept` is true of, against another commit's tree."""
         return Tracked(
+            commit,
             base,
             {path: entry for path, entry in self.staged.items() if kept(path)},
             {path: entry for path, entry in self.on_disk.items() if kept(path)},
@@ -115,7 +118,7 @@ class Status:
                 head = line[13:].decode("ascii")
             elif line[:1] in b"1u" and line:
                 found.append(line)
-        tracked = Tracked(trees.of_commit(self._git.repo, head))
+        tracked = Tracked(head, trees.of_commit(self._git.repo, head))
         for line in found:
             _take(line, tracked)
         return tracked
@@ -151,7 +154,7 @@ def _by_libgit2(git: Git, baseline: str) -> Tracked:
     if git.index_file != Path(git.repo.path, "index"):
         raise RepositoryError("GIT_INDEX_FILE is obeyed only where the `git` program is there.")
     head = git.head or baseline
-    tracked = Tracked(trees.of_commit(git.repo, head))
+    tracked = Tracked(head, trees.of_commit(git.repo, head))
     index = git.repo.index
     states = pygit2.enums.DeltaStatus
     options = pygit2.enums.DiffOption.INCLUDE_TYPECHANGE

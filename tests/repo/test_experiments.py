@@ -322,6 +322,107 @@ def test_what_was_committed_before_the_branch_was_switched_is_what_ran(repos):
     assert repo.git("rev-parse", f"{commit}^") == record.baseline
 
 
+def with_another_branch(repo, **files):
+    """Commits the files on a branch `other`, and goes back to where the run will begin."""
+    repo.git("switch", "-q", "-c", "other")
+    for name, text in {"README.md": "the other's\n", **files}.items():
+        repo.write(name, text)
+    repo.git("add", ".")
+    repo.git("commit", "-q", "-m", "the other's")
+    repo.git("switch", "-q", "-")
+
+
+def readme_of(repo, commit):
+    return repo.git("show", f"{commit}:README.md")
+
+
+def test_a_move_of_head_that_nothing_is_said_of_costs_no_run(repos):
+    repo = repos.make("git_and_dvc")
+    with_another_branch(repo)
+    before = readme_of(repo, "HEAD")
+    record = record_of(repo)
+    write_run(record.dir)
+    repo.git("update-ref", "HEAD", "other")
+    repo.git("reset", "-q", "--hard")
+    commit = experiments.save(record, Outcome())
+    assert readme_of(repo, commit) == before, "the files of where HEAD was put enter"
+
+
+def test_a_message_that_is_not_utf8_hides_no_move_of_head(repos):
+    repo = repos.make("git_and_dvc")
+    with_another_branch(repo)
+    before = readme_of(repo, "HEAD")
+    record = record_of(repo)
+    write_run(record.dir)
+    message = repo.root.parent / "message"
+    message.write_bytes(b"caf\xe9")
+    latin = ("-c", "i18n.commitEncoding=latin1")
+    repo.git(*latin, "commit", "-q", "--allow-empty", "-F", message)
+    repo.git("switch", "-q", "other")
+    commit = experiments.save(record, Outcome())
+    assert readme_of(repo, commit) == before, "the other branch's files enter"
+
+
+@pytest.mark.parametrize("goes_on", [True, False], ids=["a later commit", "as it was"])
+def test_what_ran_and_was_committed_elsewhere_is_in_the_experiment(repos, caplog, goes_on):
+    repo = repos.make("git_and_dvc")
+    repo.write("unrelated.txt", "1\n")
+    repo.commit()
+    repo.write("README.md", "what ran\n")
+    record = record_of(repo)
+    write_run(record.dir)
+    repo.git("switch", "-q", "-c", "feature")
+    repo.git("commit", "-q", "-a", "-m", "what ran")
+    repo.git("switch", "-q", "-")
+    if goes_on:
+        repo.write("unrelated.txt", "2\n")
+        repo.git("commit", "-q", "-a", "-m", "unrelated")
+    commit = experiments.save(record, Outcome())
+    assert readme_of(repo, commit) == "what ran", "the edit left the disk with the branch"
+    assert "has changed the files" in caplog.text, "nobody is told of it"
+
+
+def test_nothing_is_said_of_a_head_that_came_back_to_the_same_files(repos, caplog):
+    repo = repos.make("git_and_dvc")
+    with_another_branch(repo)
+    record = record_of(repo)
+    write_run(record.dir)
+    repo.git("switch", "-q", "other")
+    repo.git("switch", "-q", "-")
+    repo.write("README.md", "edited\n")
+    commit = experiments.save(record, Outcome())
+    assert readme_of(repo, commit) == "edited", "the files are as they are now"
+    assert "HEAD has moved" not in caplog.text, "a warning that concerns nothing"
+
+
+def test_a_head_that_moves_after_the_look_at_the_files_changes_nothing_of_it(repos):
+    repo = repos.make("git_and_dvc")
+    with_another_branch(repo, **{"only-there.txt": "the other's\n"})
+    before = repo.git("ls-tree", "HEAD").splitlines()
+    record = record_of(repo)
+    write_run(record.dir)
+    repo.git("switch", "-q", "other")
+    with experiments.looking(record) as status:
+        status._process.wait()
+        repo.git("switch", "-q", "-")
+        commit = experiments.save(record, Outcome(), status=status)
+    listing = repo.git("ls-tree", commit).splitlines()
+    assert [line for line in listing if "\tdvclive" not in line] == before, (
+        "the files of the branch that HEAD was on while they were looked at enter"
+    )
+
+
+def test_a_run_that_a_former_version_began_is_saved_as_it_ran(repos):
+    repo = repos.make("git_and_dvc")
+    with_another_branch(repo)
+    before = readme_of(repo, "HEAD")
+    record = record_of(repo, reflog=None)
+    write_run(record.dir)
+    repo.git("switch", "-q", "other")
+    commit = experiments.save(record, Outcome())
+    assert readme_of(repo, commit) == before, "the other branch's files enter"
+
+
 def test_the_working_directory_may_change(repos, tmp_path, monkeypatch):
     repo = repos.make("git_and_dvc")
     record = record_of(repo)

@@ -1,0 +1,72 @@
+"""HEAD's reflog: what moved HEAD, and when."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# refs/files-backend.c, log_ref_write_fd: no tab where nothing is said. Names and messages are in
+# whatever encoding their writer had.
+_LINE = re.compile(rb"([0-9a-f]{40}) ([0-9a-f]{40}) [^\n]*?> (\d+) [+-]\d+(?:\t([^\n]*))?")
+# What it has of a commit that was made of the working tree (builtin/commit.c).
+_COMMITTED = (b"commit:", b"commit (amend):")
+
+
+@dataclass(frozen=True)
+class Move:
+    """HEAD went from one commit to another.
+
+    when:      seconds since the epoch.
+    committed: whether the working tree became a commit; nothing on disk changed by it.
+    """
+
+    old: str
+    new: str
+    when: int
+    committed: bool
+
+
+def length(git_dir: Path) -> int:
+    """How many bytes the reflog has now; 0 where none is kept."""
+    try:
+        return (git_dir / "logs" / "HEAD").stat().st_size
+    except OSError:
+        return 0
+
+
+def moves(git_dir: Path, begun_at: int | None, commit: str) -> list[Move]:
+    """HEAD's moves, oldest first, since it was at `commit` and the reflog had that length.
+
+    Where the reflog does not fit that (a former version kept no length, `git gc` shortens it),
+    those since HEAD last left the commit.
+    """
+    try:
+        data = (git_dir / "logs" / "HEAD").read_bytes()
+    except OSError:
+        return []
+    if begun_at is not None:
+        before = _parsed(data[data.rfind(b"\n", 0, max(begun_at - 1, 0)) + 1 : begun_at])
+        if begun_at == 0 or (before and before[-1].new == commit):
+            return _parsed(data[begun_at:])
+    found = _parsed(data)
+    if not found or found[-1].new == commit:
+        return []  # whether it was away, and since when, is not to be told
+    left = [number for number, move in enumerate(found) if move.old == commit]
+    return found[left[-1] :] if left else []
+
+
+def _parsed(log: bytes) -> list[Move]:
+    return [
+        Move(
+            match[1].decode("ascii"),
+            match[2].decode("ascii"),
+            int(match[3]),
+            (match[4] or b"").startswith(_COMMITTED),
+        )
+        for line in log.split(b"\n")
+        if (match := _LINE.fullmatch(line))
+    ]
