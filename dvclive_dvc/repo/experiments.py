@@ -265,37 +265,21 @@ def _tree(
 ) -> bytes:
     # The run's own files are read and compressed while `git status` looks at what is tracked.
     blobs = Blobs(git)
+    kept_by_dvc = _kept_by_dvc_where_it_ran(git, record)
     own = {
         path
         for path in _own_files(git, record, covered, others)
-        if path.split(b"/", 1)[0] != b".git"
+        if path.split(b"/", 1)[0] != b".git" and not kept_by_dvc(path)
     }
     for path in own:
         blobs.add(path)
-    look = tracked = status.result()
-    moves = reflog.moves(Path(git.repo.path), record.reflog, record.baseline)
-    worked_on = _worked_on(git.repo, moves, record.baseline, look.commit)
-    replaced = trees.of_commit(git.repo, worked_on) != look.base
-    if replaced:
-        carried = _carried(git, look, worked_on)
-        overrides = {
-            name: data
-            for name, data in overrides.items()
-            if os.fsencode(name) in own or carried(os.fsencode(name))
-        }
-        tracked = look.seen_from(worked_on, trees.of_commit(git.repo, worked_on), carried)
-    if replaced or look.commit != record.baseline:
-        logger.warning(
-            "HEAD has moved since the run '%s' began; the experiment belongs to the commit it "
-            "began on, %s.%s",
-            record.name,
-            record.baseline[:7],
-            ""
-            if not replaced
-            else " Another branch, a pull or a reset has changed the files since, so those that "
-            f"Git tracks are as {worked_on[:7]} has them, but for the run's own, the sources it "
-            "had loaded and what is not committed.",
-        )
+    look = status.result()
+    worked_on, moves = _worked_on(git, record, look.commit)
+    then = trees.of_commit(git.repo, worked_on)
+    carried = _carried(git, look, then)
+    tracked = look.seen_from(worked_on, then, carried)
+    lost = {*look.staged, *look.on_disk} - {*tracked.staged, *tracked.on_disk} - own
+    _tell_of_move(record, look, tracked, lost - {*_of_others(record, others, lost)})
     theirs = _of_others(record, others, tracked.index.keys() - own)
     for path, before in tracked.on_disk.items():
         if path not in theirs and path not in own:
@@ -311,10 +295,14 @@ def _tree(
     changes: dict[bytes, trees.Entry | None] = dict(tracked.staged)
     changes.update(dict.fromkeys(tracked.on_disk))
     changes.update((path, tracked.index[path]) for path in theirs)
-    changes.update(blobs.result())
+    read = blobs.result()
+    brought = _brought(git, look, carried, moves, {path: read[path] for path in own & read.keys()})
+    changes.update((path, entry) for path, entry in read.items() if path not in brought)
     changes.update(_sources(git, record, tracked.base, changes))
     for name, data in overrides.items():
         path = os.fsencode(name)
+        if path in brought or not (path in own or carried(path)):
+            continue
         old = changes.get(path) or trees.find(git.repo, tracked.base, path)
         changes[path] = (old[0] if old else trees.FILE, git.write("blob", data))
     return trees.changed(git, tracked.base, changes)
@@ -345,44 +333,126 @@ def _of_others(
     return {path for path in paths if is_theirs(f"{record.git_root}/{os.fsdecode(path)}")}
 
 
-def _worked_on(repo: pygit2.Repository, moves: list[reflog.Move], baseline: str, seen: str) -> str:
+def _worked_on(git: Git, record: Record, seen: str) -> tuple[str, list[reflog.Move]]:
     """The last commit that was made of the files that ran, before others took their place.
 
     `seen` is where HEAD was when the files were looked at. It is the answer where the baseline
-    was only built upon, or amended: what was committed is what ran then.
+    was only built upon, or amended: what was committed is what ran then. With HEAD's moves since
+    the run began.
     """
-    ends = [baseline, *(move.new for move in moves)]
-    if seen in ends:
-        # What came after the look is none of its files.
-        moves = moves[: len(moves) - ends[::-1].index(seen)]
-    reached = baseline
+    moves = reflog.moves(Path(git.repo.path), record.reflog, record.baseline, seen)
+    reached = record.baseline
     for move in moves:
         if move.new == move.old:
             continue
-        if move.old != reached or not move.committed or move.new not in repo:
-            return reached
+        if move.old != reached or not move.committed or move.new not in git.repo:
+            return reached, moves
         reached = move.new
-    return seen if reached == seen or _is_built_on(repo, seen, reached) else reached
+    return (seen if reached == seen or _is_made_of(git.repo, seen, reached) else reached), moves
 
 
-def _is_built_on(repo: pygit2.Repository, commit: str, base: str) -> bool:
-    """What there is to go by where no reflog is kept: whether a commit goes on from another."""
+def _is_made_of(repo: pygit2.Repository, commit: str, former: str) -> bool:
+    """What there is to go by without a reflog: whether a commit goes on from, or amends, another.
+
+    An amended commit keeps its author and their date.
+    """
     import pygit2
 
     try:
-        return repo.descendant_of(commit, base)
+        new, old = (repo[one].peel(pygit2.Commit) for one in (commit, former))
+        amended = new.parent_ids == old.parent_ids and new.author == old.author
+        return amended or repo.descendant_of(commit, former)
     except (KeyError, ValueError, pygit2.GitError) as error:
         logger.debug("how HEAD moved cannot be told: %s", error)
         return False
 
 
-def _carried(git: Git, tracked: Tracked, commit: str) -> Callable[[bytes], bool]:
-    """Whether what is uncommitted of a path may come from a commit's working tree.
+def _carried(git: Git, look: Tracked, then: bytes) -> Callable[[bytes], bool]:
+    """Whether what is uncommitted of a path may come from the working tree of the tree `then`.
 
-    `git switch` takes a change along exactly where both commits have the same.
+    `git switch` takes a change along exactly where both commits have the same, and `git reset
+    --soft` leaves the index as it was.
     """
-    then = trees.of_commit(git.repo, commit)
-    return lambda path: trees.find(git.repo, tracked.base, path) == trees.find(git.repo, then, path)
+    if then == look.base:
+        return lambda _: True
+
+    def carried(path: bytes) -> bool:
+        before = trees.find(git.repo, then, path)
+        in_index = path in look.on_disk and look.index.get(path) == before
+        return in_index or trees.find(git.repo, look.base, path) == before
+
+    return carried
+
+
+def _brought(
+    git: Git,
+    look: Tracked,
+    carried: Callable[[bytes], bool],
+    moves: Collection[reflog.Move],
+    own: Mapping[bytes, trees.Entry],
+) -> Collection[bytes]:
+    """Those of the run's own files that another commit's took the place of.
+
+    They are as HEAD has them, not written since it moved, and no commit was made of them.
+    """
+    foreign = [path for path, entry in own.items() if not carried(path)]
+    moved = reflog.last_written(Path(git.repo.path))
+    made = [
+        (trees.of_commit(git.repo, move.old), trees.of_commit(git.repo, move.new))
+        for move in moves
+        if foreign and move.committed and move.old in git.repo and move.new in git.repo
+    ]
+
+    def is_brought(path: bytes) -> bool:
+        if trees.find(git.repo, look.base, path) != own[path]:
+            return False
+        if any(trees.find(git.repo, a, path) != trees.find(git.repo, b, path) for a, b in made):
+            return False
+        place = os.path.join(os.fsencode(git.root), path)  # noqa: PTH118 - bytes
+        with contextlib.suppress(FileNotFoundError):
+            return moved is None or os.lstat(place).st_mtime_ns <= moved
+        return True
+
+    return set(filter(is_brought, foreign))
+
+
+def _kept_by_dvc_where_it_ran(git: Git, record: Record) -> Callable[[bytes], bool]:
+    """Tells of data whose pointer file left the disk with another commit's files."""
+    seen = git.head or record.baseline
+    then = trees.of_commit(git.repo, _worked_on(git, record, seen)[0])
+    if then == trees.of_commit(git.repo, seen):
+        return lambda _: False
+
+    def kept(path: bytes) -> bool:
+        parts = path.split(b"/")
+        around = (b"/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
+        return any(trees.find(git.repo, then, one + b".dvc") for one in around)
+
+    return kept
+
+
+def _tell_of_move(record: Record, look: Tracked, taken: Tracked, lost: set[bytes]) -> None:
+    """Says where HEAD moved while the run went on, and what is `lost`: changed, not committed."""
+    if look.commit == record.baseline and taken.base == look.base:
+        return
+    text = (
+        f"HEAD has moved since the run '{record.name}' began; the experiment belongs to the commit "
+        f"it began on, {record.baseline[:7]}."
+    )
+    if taken.base != look.base:
+        text += (
+            " Another branch, a pull or a reset has changed the files since, so those that Git "
+            f"tracks are as {taken.commit[:7]} has them, but for the run's own, the sources it had "
+            "loaded and what is not committed."
+        )
+    lost = lost - {os.fsencode(source.path) for source in record.sources}
+    if lost:
+        text += (
+            f" Left out is what is not committed of '{os.fsdecode(min(lost))}'"
+            + (f" and {len(lost) - 1} more" if len(lost) > 1 else "")
+            + ", because HEAD has other versions there than the run had."
+        )
+    logger.warning("%s", text)
 
 
 def _without_other_runs(git: Git, record: Record, tree: bytes, others: Collection[Record]) -> bytes:

@@ -1,4 +1,4 @@
-"""HEAD's reflog: what moved HEAD, and when."""
+"""HEAD's reflog: what moved HEAD."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 # refs/files-backend.c, log_ref_write_fd: no tab where nothing is said. Names and messages are in
 # whatever encoding their writer had.
-_LINE = re.compile(rb"([0-9a-f]{40}) ([0-9a-f]{40}) [^\n]*?> (\d+) [+-]\d+(?:\t([^\n]*))?")
+_LINE = re.compile(rb"([0-9a-f]{40}) ([0-9a-f]{40}) [^\n]*?> \d+ [+-]\d+(?:\t([^\n]*))?")
 # What it has of a commit that was made of the working tree (builtin/commit.c).
 _COMMITTED = (b"commit:", b"commit (amend):")
 
@@ -20,13 +20,11 @@ _COMMITTED = (b"commit:", b"commit (amend):")
 class Move:
     """HEAD went from one commit to another.
 
-    when:      seconds since the epoch.
     committed: whether the working tree became a commit; nothing on disk changed by it.
     """
 
     old: str
     new: str
-    when: int
     committed: bool
 
 
@@ -38,21 +36,39 @@ def length(git_dir: Path) -> int:
         return 0
 
 
-def moves(git_dir: Path, begun_at: int | None, commit: str) -> list[Move]:
+def last_written(git_dir: Path) -> int | None:
+    """When HEAD moved last, by the file system's clock, in nanoseconds; None where nothing tells.
+
+    What Git put on disk by that move is not younger.
+    """
+    try:
+        return (git_dir / "logs" / "HEAD").stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def moves(git_dir: Path, begun_at: int | None, commit: str, until: str) -> list[Move]:
     """HEAD's moves, oldest first, since it was at `commit` and the reflog had that length.
 
-    Where the reflog does not fit that (a former version kept no length, `git gc` shortens it),
-    those since HEAD last left the commit.
+    They end where HEAD came to `until` for the last time; all are told where it did not. Where
+    the reflog does not fit the length (a former version kept none, `git gc` shortens it), those
+    count since HEAD last left the commit.
     """
     try:
         data = (git_dir / "logs" / "HEAD").read_bytes()
     except OSError:
         return []
+    found = _since(data, begun_at, commit)
+    ends = [commit, *(move.new for move in found)]
+    return found[: len(found) - ends[::-1].index(until)] if until in ends else found
+
+
+def _since(log: bytes, begun_at: int | None, commit: str) -> list[Move]:
     if begun_at is not None:
-        before = _parsed(data[data.rfind(b"\n", 0, max(begun_at - 1, 0)) + 1 : begun_at])
+        before = _parsed(log[log.rfind(b"\n", 0, max(begun_at - 1, 0)) + 1 : begun_at])
         if begun_at == 0 or (before and before[-1].new == commit):
-            return _parsed(data[begun_at:])
-    found = _parsed(data)
+            return _parsed(log[begun_at:])
+    found = _parsed(log)
     if not found or found[-1].new == commit:
         return []  # whether it was away, and since when, is not to be told
     left = [number for number, move in enumerate(found) if move.old == commit]
@@ -64,8 +80,7 @@ def _parsed(log: bytes) -> list[Move]:
         Move(
             match[1].decode("ascii"),
             match[2].decode("ascii"),
-            int(match[3]),
-            (match[4] or b"").startswith(_COMMITTED),
+            (match[3] or b"").startswith(_COMMITTED),
         )
         for line in log.split(b"\n")
         if (match := _LINE.fullmatch(line))

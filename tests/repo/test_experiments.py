@@ -242,6 +242,11 @@ def test_locks_of_dvc_are_not_looked_at(repos):
     assert repo.experiments()
 
 
+def without_reflog(repo):
+    repo.git("config", "core.logAllRefUpdates", "false")
+    shutil.rmtree(repo.root / ".git" / "logs")
+
+
 def test_a_head_that_moved_leaves_the_experiment_at_its_baseline(repos, caplog):
     repo = repos.make("git_and_dvc")
     record = record_of(repo)
@@ -256,8 +261,11 @@ def test_a_head_that_moved_leaves_the_experiment_at_its_baseline(repos, caplog):
     assert "has changed the files" not in caplog.text
 
 
-def test_an_amended_baseline_leaves_the_files_as_they_are_now(repos, caplog):
+@pytest.mark.parametrize("kept", [True, False], ids=["a reflog", "no reflog"])
+def test_an_amended_baseline_leaves_the_files_as_they_are_now(repos, caplog, kept):
     repo = repos.make("git_and_dvc")
+    if not kept:
+        without_reflog(repo)
     record = record_of(repo)
     write_run(record.dir)
     repo.write("README.md", "newer\n")
@@ -285,9 +293,8 @@ def test_another_branchs_files_stay_out_of_the_experiment(
     repo.git("switch", "-q", "-")
     if not reflog:
         # By their history alone a branch that is ahead looks like work that was gone on with.
-        repo.git("commit", "-q", "--allow-empty", "-m", "aside")
-        repo.git("config", "core.logAllRefUpdates", "false")
-        shutil.rmtree(repo.root / ".git" / "logs")
+        repo.git("commit", "-q", "--allow-empty", "-m", "aside", "--date", "2020-02-02T02:02:02Z")
+        without_reflog(repo)
     record = record_of(repo)
     before = repo.git("ls-tree", "-r", "HEAD").splitlines()
     repo.write("config.yaml", "lr: 0.2\n")
@@ -421,6 +428,107 @@ def test_a_run_that_a_former_version_began_is_saved_as_it_ran(repos):
     repo.git("switch", "-q", "other")
     commit = experiments.save(record, Outcome())
     assert readme_of(repo, commit) == before, "the other branch's files enter"
+
+
+def test_another_branchs_files_are_none_of_the_runs_own(repos):
+    repo = repos.make("git_and_dvc")
+    repo.write("conf/x.yaml", "1\n")
+    repo.commit()
+    with_another_branch(
+        repo,
+        **{
+            "conf/x.yaml": "2\n",
+            "conf/only-there.yaml": "2\n",
+            ".dvc/config": "[core]\n    analytics = true\n",
+            "dvclive/plots/metrics/theirs.tsv": "step\ttheirs\n",
+        },
+    )
+    before = repo.git("ls-tree", "-r", "HEAD").splitlines()
+    record = record_of(repo, include=("conf",), pointers=(".dvc/config",))
+    repo.git("switch", "-q", "other")
+    write_run(record.dir)
+    repo.write("conf/mine.yaml", "3\n")
+    commit = experiments.save(record, Outcome())
+    listing = repo.git("ls-tree", "-r", commit).splitlines()
+    own = {"conf/mine.yaml", *(f"dvclive/{one}" for one in WRITTEN)}
+    assert {one.split("\t")[1] for one in listing if one not in before} == own, (
+        "what came with the other branch passes for the run's own"
+    )
+    assert set(before) <= set(listing), "the run is without files it ran with"
+
+
+WRITTEN = ("metrics.json", "params.yaml", "dvc.yaml", "plots/metrics/loss.tsv")
+
+
+def test_what_the_run_wrote_is_its_own_though_it_is_committed_on_another_branch(repos):
+    repo = repos.make("git_and_dvc")
+    with_another_branch(repo)
+    record = record_of(repo)
+    write_run(record.dir)
+    repo.git("switch", "-q", "other")
+    repo.git("add", "-f", "dvclive")
+    repo.git("commit", "-q", "-m", "results")
+    listing = files_of(repo, experiments.save(record, Outcome()))
+    assert {f"dvclive/{one}" for one in WRITTEN} <= set(listing), "the run's own files are lost"
+
+
+def test_what_the_run_wrote_is_its_own_though_another_branch_has_the_same(repos):
+    repo = repos.make("git_and_dvc")
+    with_another_branch(repo, **{"dvclive/params.yaml": "lr: 0.1\n"})
+    record = record_of(repo)
+    repo.git("switch", "-q", "other")
+    time.sleep(0.05)  # a file system's clock ticks a hundred times a second
+    write_run(record.dir)
+    listing = files_of(repo, experiments.save(record, Outcome()))
+    assert "dvclive/params.yaml" in listing, "it was written after the branch was switched"
+
+
+def test_data_whose_pointer_is_not_on_another_branch_does_not_get_into_git(repos):
+    repo = repos.make("git_and_dvc")
+    with_another_branch(repo)
+    repo.write("conf/values", "1\n")
+    repo.write("conf/raw", "data\n")
+    repo.dvc("add", "-q", "conf/raw")
+    repo.commit()
+    before = files_of(repo, "HEAD")
+    record = record_of(repo, include=("conf",))
+    write_run(record.dir)
+    repo.git("switch", "-q", "other")
+    assert (repo.root / "conf" / "raw").exists(), "the test is none where Git removes it"
+    listing = files_of(repo, experiments.save(record, Outcome()))
+    assert [one for one in listing if "dvclive" not in one] == before, (
+        "Git has the bytes that DVC keeps, or the pointer is lost"
+    )
+
+
+def test_what_was_not_committed_is_kept_by_a_soft_reset(repos, caplog):
+    repo = repos.make("git_and_dvc")
+    repo.write("README.md", "a draft\n")
+    repo.commit()
+    record = record_of(repo)
+    write_run(record.dir)
+    repo.write("README.md", "what ran\n")
+    repo.git("reset", "-q", "--soft", "HEAD~1")
+    commit = experiments.save(record, Outcome())
+    assert readme_of(repo, commit) == "what ran", "the edit was there while it ran"
+    assert "Left out" not in caplog.text
+
+
+def test_uncommitted_changes_that_cannot_enter_are_named(repos, caplog):
+    repo = repos.make("git_and_dvc")
+    repo.write("config.yaml", "lr: 0.1\n")
+    repo.commit()
+    with_another_branch(repo)
+    record = record_of(repo)
+    write_run(record.dir)
+    repo.write("README.md", "what ran\n")
+    repo.write("config.yaml", "lr: 0.2\n")
+    repo.git("switch", "-q", "-m", "other")
+    commit = experiments.save(record, Outcome())
+    assert repo.git("show", f"{commit}:config.yaml") == "lr: 0.2"
+    assert "Left out is what is not committed of 'README.md', because" in caplog.text, (
+        "nobody is told that the edit which ran is missing"
+    )
 
 
 def test_the_working_directory_may_change(repos, tmp_path, monkeypatch):

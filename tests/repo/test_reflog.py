@@ -24,19 +24,22 @@ def test_the_moves_since_a_moment_are_told_oldest_first(repo):
     repo.git("commit", "-q", "--allow-empty", "--amend", "-m", "third")
     third = head(repo)
     repo.git("reset", "-q", "--soft", first)
-    found = reflog.moves(git_dir, begun, first)
+    found = reflog.moves(git_dir, begun, first, first)
     assert [(one.old, one.new, one.committed) for one in found] == [
         (first, second, True),
         (second, third, True),
         (third, first, False),
     ], "not what happened"
-    assert reflog.moves(git_dir, reflog.length(git_dir), first) == [], "nothing happened since"
+    assert reflog.moves(git_dir, begun, first, second) == found[:1], "what came later is told"
+    assert reflog.moves(git_dir, reflog.length(git_dir), first, first) == [], (
+        "nothing happened since"
+    )
 
 
 def test_without_a_reflog_there_are_no_moves(repo):
     (repo.root / ".git" / "logs" / "HEAD").unlink()
     assert reflog.length(repo.root / ".git") == 0
-    assert reflog.moves(repo.root / ".git", 500, head(repo)) == []
+    assert reflog.moves(repo.root / ".git", 500, head(repo), head(repo)) == []
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["shortened since", "length unknown"])
@@ -47,5 +50,5 @@ def test_where_the_length_does_not_fit_the_last_leave_of_the_commit_counts(repo,
     repo.git("commit", "-q", "--allow-empty", "-m", "third")
     log = git_dir / "logs" / "HEAD"
     log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[-1:]))
-    found = reflog.moves(git_dir, begun if known else None, second)
+    found = reflog.moves(git_dir, begun if known else None, second, head(repo))
     assert [(one.old, one.new) for one in found] == [(second, head(repo))], "the move is missed"
