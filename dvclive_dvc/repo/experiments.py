@@ -279,7 +279,8 @@ def _tree(
     carried = _carried(git, look, then)
     tracked = look.seen_from(worked_on, then, carried)
     lost = {*look.staged, *look.on_disk} - {*tracked.staged, *tracked.on_disk} - own
-    _tell_of_move(record, look, tracked, lost - {*_of_others(record, others, lost)})
+    lost -= {*_of_others(record, others, lost), *_unchanged(git, then, lost)}
+    _tell_of_move(record, look, tracked, lost)
     theirs = _of_others(record, others, tracked.index.keys() - own)
     for path, before in tracked.on_disk.items():
         if path not in theirs and path not in own:
@@ -378,10 +379,23 @@ def _carried(git: Git, look: Tracked, then: bytes) -> Callable[[bytes], bool]:
 
     def carried(path: bytes) -> bool:
         before = trees.find(git.repo, then, path)
-        in_index = path in look.on_disk and look.index.get(path) == before
+        in_index = path in look.index and look.index[path] == before
         return in_index or trees.find(git.repo, look.base, path) == before
 
     return carried
+
+
+def _unchanged(git: Git, tree: bytes, paths: Iterable[bytes]) -> Iterator[bytes]:
+    """Those of the paths that are on disk just as a tree has them: what a mixed reset leaves."""
+    for path in paths:
+        entry = trees.find(git.repo, tree, path)
+        if entry is None or entry[0] not in (trees.FILE, trees.EXECUTABLE):
+            continue
+        with contextlib.suppress(OSError, KeyError):  # a partial clone may lack the object
+            file = git.root / os.fsdecode(path)
+            data = _content(git, entry)
+            if file.stat().st_size == len(data) and file.read_bytes() == data:
+                yield path
 
 
 def _brought(
@@ -489,9 +503,13 @@ def _without_others_in(file: Path, git: Git, record: Record, tree: bytes) -> byt
 
 
 def _text(git: Git, entry: trees.Entry) -> str:
+    return _content(git, entry).decode()
+
+
+def _content(git: Git, entry: trees.Entry) -> bytes:
     import pygit2
 
-    return git.repo[pygit2.Oid(raw=entry[1])].data.decode()  # type: ignore[attr-defined, no-any-return]
+    return git.repo[pygit2.Oid(raw=entry[1])].data  # type: ignore[attr-defined, no-any-return]
 
 
 def _lost_in(git: Git, record: Record, tree: bytes) -> Callable[[Path], bool]:

@@ -501,17 +501,22 @@ def test_data_whose_pointer_is_not_on_another_branch_does_not_get_into_git(repos
     )
 
 
-def test_what_was_not_committed_is_kept_by_a_soft_reset(repos, caplog):
+@pytest.mark.parametrize("edited", [True, False], ids=["edited", "as committed"])
+@pytest.mark.parametrize("how", ["--soft", "--mixed"])
+def test_a_reset_that_leaves_the_files_alone_loses_nothing_untold(repos, caplog, how, edited):
     repo = repos.make("git_and_dvc")
     repo.write("README.md", "a draft\n")
     repo.commit()
     record = record_of(repo)
     write_run(record.dir)
-    repo.write("README.md", "what ran\n")
-    repo.git("reset", "-q", "--soft", "HEAD~1")
+    if edited:
+        repo.write("README.md", "what ran\n")
+    repo.git("reset", "-q", how, "HEAD~1")
     commit = experiments.save(record, Outcome())
-    assert readme_of(repo, commit) == "what ran", "the edit was there while it ran"
-    assert "Left out" not in caplog.text
+    told = "Left out is what is not committed of 'README.md'" in caplog.text
+    right = readme_of(repo, commit) == ("what ran" if edited else "a draft")
+    assert told != right, "a warning of nothing, or a loss that is not told"
+    assert right or how == "--mixed", "the index tells that the edit was there while it ran"
 
 
 def test_uncommitted_changes_that_cannot_enter_are_named(repos, caplog):
