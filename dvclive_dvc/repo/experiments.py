@@ -285,7 +285,7 @@ def _tree(
     for path, before in tracked.on_disk.items():
         if path not in theirs and path not in own:
             blobs.add(path, before)
-    _compare(blobs, own, git, tracked)
+    _compare(blobs, own, git, look)
     for path in tracked.conflict:
         text = (
             "'%s' is in conflict; the experiment has it as it is in the working tree."

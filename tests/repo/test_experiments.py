@@ -457,6 +457,25 @@ def test_another_branchs_files_are_none_of_the_runs_own(repos):
     assert set(before) <= set(listing), "the run is without files it ran with"
 
 
+def test_another_branchs_file_is_known_where_the_disk_cannot_tell_its_mode(repos):
+    repo = repos.make("git_and_dvc")
+    repo.git("config", "core.filemode", "false")
+    repo.write("conf/tool.sh", "1\n")
+    repo.commit()
+    repo.git("switch", "-q", "-c", "other")
+    repo.write("conf/tool.sh", "2\n")
+    repo.git("update-index", "--chmod=+x", "conf/tool.sh")
+    repo.git("commit", "-q", "-a", "-m", "other")
+    repo.git("switch", "-q", "-")
+    before = repo.git("ls-tree", "HEAD", "conf/")
+    record = record_of(repo, include=("conf",))
+    write_run(record.dir)
+    repo.git("switch", "-q", "other")
+    (repo.root / "conf" / "tool.sh").chmod(0o644)
+    commit = experiments.save(record, Outcome())
+    assert repo.git("ls-tree", commit, "conf/") == before, "the other branch's file enters"
+
+
 WRITTEN = ("metrics.json", "params.yaml", "dvc.yaml", "plots/metrics/loss.tsv")
 
 
