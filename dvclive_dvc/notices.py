@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 
 logger = logging.getLogger("dvclive_dvc")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -26,3 +27,14 @@ def listen() -> None:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("dvclive: %(levelname)s: %(message)s"))
         logger.addHandler(handler)
+
+
+def on_terminal() -> bool:
+    """Whether a person looks at stderr, as a progress bar needs.
+
+    False for what is no file or a closed one: a script may put any object there, or none.
+    """
+    try:
+        return bool(sys.stderr.isatty())
+    except (AttributeError, ValueError):
+        return False

@@ -12,13 +12,12 @@ import errno
 import hashlib
 import os
 import stat
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ArtifactError, RepositoryError
-from ..notices import logger
+from ..notices import logger, on_terminal
 from . import crew
 from . import hashes as state
 from . import listing as listings
@@ -558,7 +557,7 @@ def _shared_out(
 @contextlib.contextmanager
 def _progress(total: int, label: str, *, unit: str) -> Iterator[Callable[[int], object]]:
     """A bar on stderr for what takes more than a second; none where that is no terminal."""
-    if sys.stderr is None or not sys.stderr.isatty():
+    if not on_terminal():
         yield lambda _: None
         return
     from tqdm import tqdm

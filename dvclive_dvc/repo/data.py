@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DvcLiveError, SaveError
-from ..notices import logger
+from ..notices import logger, on_terminal
 from . import belongings, dvcconfig, pointer
 from .git import Git
 from .snapshot import named_like
@@ -498,7 +498,7 @@ def _valid(raw: str, info: os.stat_result) -> tuple[str, str] | None:
 
 def _with_progress(outputs: list[Output], what: str) -> Iterator[Output]:
     """The outputs one by one; a bar on a terminal where hashing them takes over a second."""
-    if not outputs or sys.stderr is None or not sys.stderr.isatty():
+    if not outputs or not on_terminal():
         yield from outputs
         return
     from tqdm import tqdm

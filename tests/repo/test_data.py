@@ -396,3 +396,28 @@ def test_a_bar_is_shown_where_caching_takes_over_a_second_and_there_only(
     os.close(screen)
     assert len(found.overrides) == 2, "the data was not cached"
     assert (b"Caching changed data" in shown) == (seconds > 0), shown
+
+
+class _Tee:
+    """What scripts put in the place of stderr: it writes, and is no file besides."""
+
+    def write(self, text):
+        return len(text)
+
+    def flush(self):
+        pass
+
+
+@pytest.mark.parametrize("stderr", [None, _Tee(), "closed"])
+def test_whatever_stands_for_stderr_changed_data_is_cached(repos, monkeypatch, tmp_path, stderr):
+    repo = repos.make("pipeline")
+    (repo.root / "model.pt").unlink()  # DVC may have linked it
+    repo.write("model.pt", "trained by hand")
+    record = record_of(repo)
+    if stderr == "closed":
+        stderr = (tmp_path / "log").open("w")
+        stderr.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", stderr)
+        found, _ = saved(record)
+    assert list(found.overrides) == ["dvc.lock"], "the new content is not in the experiment"
