@@ -133,6 +133,31 @@ def test_the_readmes_first_script_runs_as_it_stands(repos):
     assert len(repo.experiments()) == 1
 
 
+def test_the_readmes_commands_run_in_its_order_up_to_the_model_that_others_get(repos, tmp_path):
+    repo = repos.make("git_and_dvc")
+    origin, storage = tmp_path / "origin.git", tmp_path / "storage"
+    run("git", "clone", "-q", "--bare", repo.root, origin)
+    repo.git("remote", "add", "origin", str(origin))
+    (script, *_) = blocks("README.md", "python")
+    (repo.cwd / "train.py").write_text(script)
+    text = (PROJECT / "README.md").read_text(encoding="utf-8").partition("\n## Coming from")[0]
+    (named,) = set(re.findall(r"`dvc exp apply ([a-z-]+)`", text))
+    own = {
+        "/where/the/data/goes": str(storage),
+        "https://example.com/this/repository.git": str(origin),
+    }
+    commands = re.findall(r"^\$ (.+)$", text, re.MULTILINE)
+    for command in commands:
+        if repo.experiments():
+            own[named] = next(iter(repo.experiments()))
+        for theirs, ours in own.items():
+            command = command.replace(theirs, ours)  # noqa: PLW2901 - as a reader would
+        run("sh", "-c", command, cwd=repo.cwd)
+    assert command.startswith("dvc artifacts get"), "the last command is no longer the one read here"
+    (got,) = repo.root.rglob(command.split()[-1])
+    assert got.read_text() == "weights", "what others get is not the model of the run"
+
+
 def test_the_readmes_pipeline_runs_as_it_stands(repos):
     repo = repos.make("git_and_dvc")
     (script, *_) = blocks("README.md", "python")
