@@ -51,6 +51,9 @@ StrPath = str | os.PathLike[str]
 class Live:
     """One run: logs its values, draws its report, and saves it as a DVC experiment.
 
+    In a Git repository without DVC it does what `dvc init` does at the top, stages nothing and
+    says so; `save_dvc_exp=False` leaves that.
+
     Use it as a context manager, or call `end()` yourself:
 
         with Live() as live:

@@ -153,7 +153,9 @@ def test_the_readmes_commands_run_in_its_order_up_to_the_model_that_others_get(r
         for theirs, ours in own.items():
             command = command.replace(theirs, ours)  # noqa: PLW2901 - as a reader would
         run("sh", "-c", command, cwd=repo.cwd)
-    assert command.startswith("dvc artifacts get"), "the last command is no longer the one read here"
+    assert command.startswith("dvc artifacts get"), (
+        "the last command is no longer the one read here"
+    )
     (got,) = repo.root.rglob(command.split()[-1])
     assert got.read_text() == "weights", "what others get is not the model of the run"
 

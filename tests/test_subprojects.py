@@ -97,6 +97,28 @@ def test_a_run_started_above_the_projects_belongs_to_its_folders_project(monorep
     assert Path("models/digits/model.bin").read_text() == "weights"
 
 
+def test_a_run_that_makes_a_project_above_others_names_them(monorepo, caplog):
+    os.chdir(monorepo.root)
+    with Live(exp_name="mine") as live:
+        live.log_metric("acc", 1)
+    [warning] = told(caplog)
+    assert "'models/digits', 'models/faces'" in warning, "the projects are not named"
+    assert "Live(dir='models/digits/dvclive')" in warning, "it does not say what to do"
+    assert (monorepo.root / ".dvc").is_dir(), "the run was to be saved in a project of its own"
+    with Live(exp_name="again") as live:
+        live.log_metric("acc", 1)
+    assert told(caplog) == [warning], "it is said again where nothing is initialised"
+
+
+def test_an_index_that_cannot_be_read_keeps_no_run_from_starting(repos):
+    repo = repos.make("git_without_dvc")
+    (repo.root / ".git" / "index").write_bytes(b"junk")
+    with Live(report=None) as live:
+        live.log_metric("acc", 1)
+    assert (repo.root / ".dvc").is_dir(), "DVC was not initialised"
+    assert Path("dvclive/metrics.json").is_file(), "the run did not take place"
+
+
 def test_a_folder_outside_the_project_but_in_git_is_saved_and_warned_of(monorepo, caplog):
     with Live("../../results", exp_name="mine") as live:
         live.log_metric("acc", 1)
@@ -113,6 +135,29 @@ def test_a_folder_in_another_project_is_saved_and_warned_of(monorepo, caplog):
     assert "another DVC project" in warning
     assert metrics_shown(monorepo.cwd, "mine") == set()
     assert metrics_shown(monorepo.root / "models" / "faces", "mine") == {"dvclive/metrics.json"}
+
+
+@pytest.mark.parametrize(
+    ("path", "reader"), [("../../dvc.yaml", "no project"), ("../faces/dvc.yaml", "models/faces'")]
+)
+def test_a_dvcyaml_outside_the_project_is_written_and_warned_of(monorepo, caplog, path, reader):
+    with Live(dvcyaml=path, exp_name="mine") as live:
+        live.log_metric("acc", 1)
+    [warning] = told(caplog)
+    assert f"'{path}'" in warning, "the warning does not name the file as it was given"
+    assert reader in warning, "the warning does not say who reads the file"
+    assert str(monorepo.cwd.resolve()) in warning, "it does not say where the run belongs"
+    assert Path(path).is_file(), "the file that was asked for is not written"
+    assert metrics_shown(monorepo.cwd, "mine") == set(), "which is what the warning says"
+    shown = metrics_shown(monorepo.root / "models" / "faces", "mine")
+    assert bool(shown) == ("faces" in path), "the project that the warning names does not read it"
+
+
+@pytest.mark.parametrize("path", ["dvc.yaml", "results/dvc.yaml", "dvclive/dvc.yaml"])
+def test_a_dvcyaml_inside_the_project_is_not_warned_of(monorepo, caplog, path):
+    with Live(dvcyaml=path, exp_name="mine") as live:
+        live.log_metric("acc", 1)
+    assert told(caplog) == [], "a dvc.yaml that DVC reads was warned of"
 
 
 def test_a_folder_outside_of_git_is_logged_all_the_same(monorepo, tmp_path, caplog):

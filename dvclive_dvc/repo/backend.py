@@ -124,8 +124,7 @@ class DvcBackend:
             left = recovery.recover_before(self._context, layout.root, self._redraw)
             _refuse_second_run(layout.root, journal.holder_of(layout.root, self._context.dvc_root))
         self._layout = layout
-        stray = surroundings.strayed(self._context, layout.root)
-        for warning in (*([stray] if stray else []), *self._outputs.judge_run(layout)):
+        for warning in (*self._strayed(layout), *self._outputs.judge_run(layout)):
             logger.warning("%s", warning)
         if saves:
             self._record = self._new_record(layout, request)
@@ -146,6 +145,15 @@ class DvcBackend:
         )
         self._watchers = Watchers(self._context.watched_root)
         self._watchers.begin(self.run.name, saves=saves)
+
+    def _strayed(self, layout: Layout) -> Iterator[str]:
+        folder = surroundings.strayed(self._context, layout.root)
+        if folder is not None:
+            yield folder
+        if layout.given_dvcyaml is not None and layout.dvcyaml.parent != layout.root:
+            file = surroundings.strayed_dvcyaml(self._context, layout.dvcyaml, layout.shown_dvcyaml)
+            if file is not None:
+                yield file
 
     def _logged_before(self, layout: Layout, left: tuple[Path, ...]) -> Iterator[Path]:
         """The pointer files of the run that is gone on with: its artifacts belong here too."""
@@ -212,8 +220,8 @@ class DvcBackend:
 
     def _initialise(self) -> None:
         assert self._context.git_root is not None  # noqa: S101 - for the type checker
-        initialise.initialise(self._context.git_root)
         root = self._context.git_root
+        initialise.initialise(Git(root, self._context.git))
         self._context = dataclasses.replace(self._context, dvc_root=root, watched_root=root)
         self._outputs = Outputs(self._context)
 

@@ -126,6 +126,22 @@ def at_home(context: Context, folder: Path) -> Context:
     return dataclasses.replace(context, dvc_root=root, watched_root=root)
 
 
+def strayed_dvcyaml(context: Context, file: Path, shown: str) -> str | None:
+    """What to warn of where the dvc.yaml that was asked for is not in the run's DVC project."""
+    project = context.dvc_root
+    if project is None:
+        return None
+    theirs = project_of(file.parent, context)
+    if theirs == project:
+        return None
+    reader = "no project" if theirs is None else f"the project '{theirs}' alone"
+    return (
+        f"DVC reads '{shown}' in {reader}: in '{project}', to which the run belongs, `dvc exp "
+        "show` and `dvc plots` will not show its metrics and plots. Give a dvc.yaml in that project, "
+        "or leave `dvcyaml` out to have one in the run's folder."
+    )
+
+
 def strayed(context: Context, folder: Path) -> str | None:
     """What to warn of where the run's folder is in Git, but not in the run's DVC project."""
     project = context.dvc_root

@@ -9,7 +9,7 @@ from ..errors import RepositoryError
 from ..notices import logger
 from . import trees
 from .git import Git
-from .snapshot import is_in_index
+from .snapshot import is_in_index, named_like
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 # reads no commit that lacks the project's folder (dvc.repo.brancher, "does not contain a DVC
 # repo"), and whoever gets the experiment from a remote gets a project.
 OWN_FILES = (".dvc/config", ".dvc/.gitignore", ".dvcignore")
+_NAMED = 5  # projects that a message has room for
 
 
-def initialise(root: Path) -> None:
-    """Makes `root` a DVC project, in the steps of `dvc.repo.init.init` but for its `git add`.
+def initialise(git: Git) -> None:
+    """Makes the top of `git` a DVC project, in the steps of `dvc.repo.init.init`, nothing staged.
 
+    Where projects are below it already, a warning names them: the run may be meant for one.
     Raises RepositoryError where DVC cannot be initialised.
     """
+    root = git.root
     from dvc.config import Config
     from dvc.exceptions import DvcException
     from dvc.ignore import init as init_dvcignore
@@ -47,6 +50,27 @@ def initialise(root: Path) -> None:
         root,
         " ".join(OWN_FILES),
     )
+    below = _projects_below(git)
+    if below:
+        logger.warning(
+            "There are DVC projects in '%s' already, and the run belongs to none of them: %s. To "
+            "have it in one of those, start it in its folder or give it a folder in there, such "
+            "as Live(dir='%s/dvclive'), and remove '.dvc' and '.dvcignore' from '%s' again.",
+            root,
+            ", ".join(f"'{name}'" for name in below[:_NAMED])
+            + (f" and {len(below) - _NAMED} more" if len(below) > _NAMED else ""),
+            below[0],
+            root,
+        )
+
+
+def _projects_below(git: Git) -> list[str]:
+    """The folders of the DVC projects that Git knows, but for one at the top."""
+    try:
+        configs = named_like(git, "", "/.dvc/config")
+    except RepositoryError:  # an index that cannot be read; saving tells of it
+        return []
+    return [name.removesuffix("/.dvc/config") for name in configs]
 
 
 def not_checked_out(context: Context, folder: Path) -> str | None:
