@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import ending, files, occupied
 from . import report as reports
-from .backend import Artifact, Backend, Entries, Outcome, Plot, Request
+from .backend import Artifact, Backend, Entries, Outcome, Plot, Request, Status
 from .errors import (
     ArtifactError,
     ArtifactNotFoundError,
@@ -681,10 +681,23 @@ class Live:
                 self._metrics.close()
                 if not self._ended:
                     self._saved = self._backend.save(outcome)
+                    self._tell_how_to_go_on(outcome)
                 self._losses.tell()
             finally:
                 # Also where a second Ctrl-C cut in: what is not saved is noted for a later run.
                 self._close(outcome)
+
+    def _tell_how_to_go_on(self, outcome: Outcome) -> None:
+        if self._saved is None or outcome.status is Status.COMPLETED:
+            return
+        step = self.summary.get("step")
+        logger.info(
+            "The %s run is saved as the experiment '%s'; Live(%sresume=True) goes on from step %d.",
+            outcome.status.value,
+            self._backend.run.name,
+            "" if self.dir == "dvclive" else f"dir={self.dir!r}, ",
+            step + 1 if isinstance(step, int) else 0,
+        )
 
     def _close(self, outcome: Outcome) -> None:
         """Lets go of everything, once: the folder may be another run's by the next time."""

@@ -73,6 +73,33 @@ def test_a_run_is_saved_with_how_it_ended_and_the_process_ends_as_ever(
     assert "hunter2" not in repo.git("show", "--format=%B", commit), "no exception's words leave"
     report = repo.git("show", f"{commit}:dvclive/report.html")
     assert said["Status"] in report
+    told = (
+        f"The {said['Status']} run is saved as the experiment 'run'; Live(resume=True) goes on "
+        "from step 1."
+    )
+    assert (told in done.stderr) == (said["Status"] != "completed"), (
+        f"the person is not told what became of the run:\n{done.stderr}"
+    )
+
+
+def test_a_failed_run_of_a_folder_of_its_own_says_how_that_one_goes_on(repos):
+    repos.make("git_and_dvc")
+    source = "from dvclive_dvc import Live\nwith Live('runs/a', exp_name='mine'): 1 / 0"
+    done = python(source, check=False)
+    assert "Live(dir='runs/a', resume=True) goes on from step 0." in done.stderr, (
+        f"the folder or the step of the run is not told:\n{done.stderr}"
+    )
+
+
+def test_a_failed_run_that_could_not_be_saved_is_not_called_saved(repos):
+    repo = repos.make("git_and_dvc")
+    source = "from dvclive_dvc import Live\nwith Live(save_dvc_exp=False): 1 / 0"
+    assert "is saved" not in python(source, check=False).stderr, "nobody saved it"
+    (repo.root / ".git" / "refs" / "exps").write_text("in the way of the experiment's ref")
+    source = "from dvclive_dvc import Live\nwith Live(): 1 / 0"
+    done = python(source, check=False)
+    assert "could not be saved" in done.stderr, "the test no longer keeps it from being saved"
+    assert "is saved" not in done.stderr, "what was not saved is called saved"
 
 
 def test_an_exception_ends_the_runs_of_its_thread_as_failed_and_no_other(repos):

@@ -137,8 +137,8 @@ def strayed_dvcyaml(context: Context, file: Path, shown: str) -> str | None:
     reader = "no project" if theirs is None else f"the project '{theirs}' alone"
     return (
         f"DVC reads '{shown}' in {reader}: in '{project}', to which the run belongs, `dvc exp "
-        "show` and `dvc plots` will not show its metrics and plots. Give a dvc.yaml in that project, "
-        "or leave `dvcyaml` out to have one in the run's folder."
+        "show` and `dvc plots` will not show its metrics and plots. Give a dvc.yaml in that "
+        "project, or leave `dvcyaml` out to have one in the run's folder."
     )
 
 
