@@ -206,6 +206,7 @@ class Live:
                 remains.clear(self._layout, report=self._reporter.mode)
                 return
             former = remains.load(self._layout)
+            remains.clear_reports(self._layout, but=self._reporter.mode)
             self.summary = former.summary
             self._names.reserve(former.summary)
             self._step = former.next_step

@@ -247,12 +247,8 @@ def clear(layout: Layout, report: str | None = None) -> None:
     (doomed if was_a_run else strangers).append(layout.metrics_file)
     if was_a_run:
         doomed.append(layout.params_file)
-    for mode in _DRAWN_BY_DVCLIVE:
-        path = layout.report_file(mode)
-        if _is_a_report(path, mode):
-            doomed.append(path)
-        elif mode == report:
-            strangers.append(path)
+    if report in _DRAWN_BY_DVCLIVE and not _is_a_report(layout.report_file(report), report):
+        strangers.append(layout.report_file(report))
     for path in strangers:
         _set_aside(path)
     _tell_of_links(layout)
@@ -262,7 +258,8 @@ def clear(layout: Layout, report: str | None = None) -> None:
     _uncache_images(layout)
     own = dataclasses.replace(layout, dvcyaml=layout.root / DVCYAML_NAME)
     dvcyaml.mend(own, unread=True)
-    for path in (*doomed, *_plot_files(own), *_report_pictures(layout)):
+    clear_reports(layout)
+    for path in (*doomed, *_plot_files(own)):
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
     for folder in _folders(layout):
@@ -270,9 +267,27 @@ def clear(layout: Layout, report: str | None = None) -> None:
             _remove_empty(folder)
     with contextlib.suppress(OSError):
         layout.plots_dir.rmdir()
+    dvcyaml.clear(own)
+
+
+def clear_reports(layout: Layout, but: str | None = None) -> None:
+    """Removes the earlier run's reports but the one of the mode `but`.
+
+    Also where the run is gone on with: nobody draws the others again, and they would go on telling
+    of its first part as if that were all.
+    """
+    doomed = [
+        layout.report_file(mode)
+        for mode in _DRAWN_BY_DVCLIVE
+        if mode != but and _is_a_report(layout.report_file(mode), mode)
+    ]
+    if but != "md":
+        doomed += _report_pictures(layout)
+    for path in doomed:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
     with contextlib.suppress(OSError):
         layout.report_pictures_dir.rmdir()
-    dvcyaml.clear(own)
 
 
 def _uncache_images(layout: Layout) -> None:

@@ -93,6 +93,29 @@ def test_a_report_of_an_earlier_run_goes_whatever_its_mode_was():
         assert not Path(f"dvclive/report.{mode}").exists()
 
 
+@pytest.mark.parametrize("fresh", ["html", None])
+def test_a_run_that_goes_on_leaves_no_report_of_its_first_part_in_another_form(fresh):
+    folder = a_run(report="md")
+    assert list(folder.glob("report-files/*")), "the test no longer has pictures to look at"
+    (folder / "report-files" / "mine.png").write_text("a user's own")
+    with live(resume=True, report=fresh) as run:
+        run.log_metric("loss", 0.1)
+        run.next_step()
+    assert not (folder / "report.md").exists(), "a report tells of the first part as if it were all"
+    assert [p.name for p in folder.glob("report-files/*")] == ["mine.png"], (
+        "pictures of a report that is gone stay, or a user's own went"
+    )
+    assert (folder / "report.html").exists() == (fresh == "html"), "the new report is missing"
+
+
+def test_a_run_that_goes_on_keeps_what_is_no_report_of_a_run():
+    folder = a_run(report=None)
+    (folder / "report.md").write_text("my thesis")
+    with live(resume=True) as run:
+        run.next_step()
+    assert (folder / "report.md").read_text() == "my thesis", "a user's file went"
+
+
 def test_a_report_of_the_public_package_goes():
     folder = a_run(report=None)
     (folder / "report.html").write_text(
