@@ -23,6 +23,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 10, 36
 _BARS = 40
 _CELLS = 40
 _READABLE = 14
+_DIGIT = 6.5  # as wide as one is, with a little air
 
 
 def line_chart(chart: Chart, *, alone: bool = False) -> str:
@@ -94,7 +95,9 @@ def _lines(chart: Chart) -> Iterator[str]:
             f'stroke-opacity=".15"/><text x="{_LEFT - 6}" y="{py + 4:.1f}" '
             f'text-anchor="end">{label}</text>'
         )
-    for tick, label in _labelled(_ticks(x_low, x_high, chart.ticks)):
+    steps = sorted({x for x, _ in found})
+    # Between round numbers around a single one it might not be.
+    for tick, label in _labelled(_ticks(x_low, x_high, chart.ticks) if steps[1:] else steps):
         px, _ = at(tick, y_low)
         yield (
             f'<text x="{px:.1f}" y="{_HEIGHT - _BOTTOM + 15}" text-anchor="middle">{label}</text>'
@@ -161,7 +164,7 @@ def _matrix(chart: Chart) -> Iterator[str]:
                 f'<rect x="{left:.1f}" y="{top:.1f}" width="{side:.1f}" height="{side:.1f}" '
                 f'fill="{COLORS[0]}" fill-opacity="{0.06 + 0.94 * share:.2f}"/>'
             )
-            if side > _READABLE:
+            if side > max(_READABLE, _DIGIT * len(str(most))):
                 ink = ' fill="#fff"' if share > 0.5 else ""  # noqa: PLR2004 - half as dark
                 yield (
                     f'<text x="{left + side / 2:.1f}" y="{top + side / 2 + 4:.1f}" '
@@ -250,6 +253,8 @@ def _ticks(low: float, high: float, about: int = 6) -> list[float]:
     if not math.isfinite(rough) or rough <= 0:
         return []
     power = 10.0 ** math.floor(math.log10(rough))
+    if not power:  # below the smallest floats there is nothing round
+        return []
     step = next((m * power for m in (1, 2, 5, 10) if m * power >= rough), 10 * power)
     first = math.ceil(low / step)
     return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]

@@ -44,8 +44,15 @@ def words(picture):
 
 @pytest.mark.parametrize(
     "values",
-    [[1e308, -1e308, 1.7e308], [1.79e308] * 2, [-1.79e308] * 2, [5e-324, 1e-323, 0.0], [0.0, 0.0]],
-    ids=["of both ends", "the highest", "the lowest", "the smallest", "nothing"],
+    [
+        [1e308, -1e308, 1.7e308],
+        [1.79e308] * 2,
+        [-1.79e308] * 2,
+        [5e-324, 1e-323, 0.0],
+        [0.0, 3e-323],
+        [0.0, 0.0],
+    ],
+    ids=["of both ends", "the highest", "the lowest", "the smallest", "small ones", "nothing"],
 )
 def test_a_line_of_any_values_stays_inside_its_drawing(layout, values):
     runs.put_metric(layout, "loss", values)
@@ -73,6 +80,23 @@ def test_a_short_run_has_no_ticks_between_its_steps(layout):
     assert words(drawn(layout)) == ["0", "5", "10", "15", "20", "0", "1", "2", "step"], (
         "first the values' labels, then one label a step"
     )
+
+
+@pytest.mark.parametrize("step", [0, 1, 9, 13, 64, 199])
+def test_a_run_of_one_step_has_a_tick_at_that_step(layout, step):
+    runs.put_metric(layout, "loss", [0.5], start=step)
+    assert words(drawn(layout))[-2:] == [str(step), "step"], "the only step is not told"
+
+
+def test_counts_that_are_wider_than_their_cells_are_left_out(layout):
+    def numbers(count):
+        rows = [{"a": f"c{i}", "b": f"c{j}"} for i in range(10) for j in range(10)]
+        rows += [{"a": "c0", "b": "c0"}] * (count - 1)
+        plot = runs.put_plot(layout, "cm", rows, template="confusion", x="a", y="b")
+        return [word for word in words(drawn(layout, plot)) if word.isdecimal()]
+
+    assert "20" in numbers(20), "a count that fits its cell is left out"
+    assert numbers(1234) == [], "counts run into each other"
 
 
 def test_times_that_are_no_whole_numbers_have_ticks_between_those(layout):
