@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,11 @@ _TICKS = 6
 def group_of(metric: str) -> str:
     """The first part of a metric's name that has several; empty for a name of one part."""
     return metric.split("/", 1)[0] if "/" in metric else ""
+
+
+def natural(name: str) -> list[int | str]:
+    """The place of a name among others, numbers in it counted as such: `w_2` before `w_10`."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .page import Gallery, Picture
+from .page import Gallery, Picture, natural
 
 if TYPE_CHECKING:
     from ..layout import Layout
@@ -87,7 +87,7 @@ def _grouped(root: Path) -> list[tuple[str, list[tuple[Path, int | None]]]]:
             groups.append(("images" if name == "." else name, list(numbered)))
             paths = [path for path in paths if not path.stem.isdecimal()]
         groups.extend((path.relative_to(root).as_posix(), [(path, None)]) for path in paths)
-    return sorted(groups, key=lambda group: group[0])
+    return sorted(groups, key=lambda group: (list(map(natural, group[0].split("/"))), group[0]))
 
 
 def _spread(group: list[tuple[Path, int | None]], most: int) -> list[tuple[Path, int | None]]:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import datetime
 import itertools
 import json
 import math
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..backend import Mode, Outcome, Status
 from . import room
-from .page import Chart, Page, group_of
+from .page import Chart, Page, group_of, natural
 from .pictures import Album
 from .series import Series, outlined
 from .wording import short, whole
@@ -188,7 +188,20 @@ def _charts(
     shares = iter(room.shares(wants, _POINTS))
     metrics = [_of_metric(layout, one, max(_FEWEST_POINTS, next(shares))) for one in series]
     plots = [_of_table(one, max(_FEWEST_POINTS, next(shares) // len(one.fields))) for one in tables]
-    return metrics, plots
+    return metrics, _told_apart(plots)
+
+
+def _told_apart(charts: Sequence[Chart]) -> list[Chart]:
+    """The charts, those of one title with the names of their plots as well."""
+    seen = collections.Counter(chart.title for chart in charts)
+
+    def told(chart: Chart) -> Chart:
+        if seen[chart.title] == 1:
+            return chart
+        name = chart.source.removeprefix("plots/").removesuffix(".json")
+        return dataclasses.replace(chart, title=f"{chart.title} \u00b7 {name}")
+
+    return [told(chart) for chart in charts]
 
 
 def _left_out(what: str, number: int) -> Iterator[str]:
@@ -216,8 +229,7 @@ def _place(name: str) -> tuple[object, ...]:
     """
     group = group_of(name)
     rank = 0 if not group else 2 if group == "system" else 1
-    parts = [re.split(r"(\d+)", part) for part in name.split("/")]
-    return rank, [[int(p) if p.isdecimal() else p for p in part] for part in parts], name
+    return rank, [natural(part) for part in name.split("/")], name
 
 
 def _of_metric(layout: Layout, series: Series, budget: int) -> Chart:

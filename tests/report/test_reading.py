@@ -97,6 +97,27 @@ def test_numbers_in_metrics_names_count_as_such(layout):
     assert titles == ["top2", "top10", "top1/x", "train/top9", "train/top10"], "2 is before 10"
 
 
+def test_plots_of_one_title_are_told_apart_by_their_names(layout):
+    titles = {"cm": "Confusion Matrix", "cm_norm": "Confusion Matrix", "roc": "ROC"}
+    plots = [
+        runs.put_plot(layout, name, [{"x": 0, "y": 0}], kind="sklearn", x="x", y="y", title=title)
+        for name, title in titles.items()
+    ]
+    page = Reader(layout).read(runs.facts(layout, plots=plots))
+    assert [chart.title for chart in page.charts] == [
+        "Confusion Matrix \u00b7 sklearn/cm",
+        "Confusion Matrix \u00b7 sklearn/cm_norm",
+        "ROC",
+    ], "a title that says which plot it is stays, and one that does not has the name as well"
+
+
+def test_images_stand_in_the_order_of_the_numbers_in_their_names(layout):
+    for name in ("w_10.png", "w_0.png", "w_2.png", "w_1.png", "layer10/a.png", "layer9/a.png"):
+        runs.put_image(layout, name, runs.png(4, 4))
+    names = [one.name for one in Reader(layout).read(runs.facts(layout)).galleries]
+    assert names == ["layer9/a.png", "layer10/a.png", "w_0.png", "w_1.png", "w_2.png", "w_10.png"]
+
+
 def test_the_runs_of_one_pipeline_are_told_apart_by_their_folders(tmp_path):
     def title(given, mode, name=None):
         run = Run(name=name, mode=mode)
