@@ -328,6 +328,70 @@ def test_a_long_text_for_a_value_leaves_the_metrics_names_whole(browser, tmp_pat
     assert lines == [1, 1, 1], "each name is one line"
 
 
+@pytest.mark.parametrize("template", ["confusion", "confusion_normalized"])
+@pytest.mark.parametrize("classes", [3, 10, 15, 30])
+def test_the_numbers_of_a_matrix_stay_in_their_cells(browser, tmp_path, template, classes):
+    layout = Layout.at(tmp_path / "dvclive")
+    cells = [(i, j) for i in range(classes) for j in range(classes)]
+    rows = [{"actual": f"{i:02}", "predicted": f"{j:02}"} for i, j in cells]
+    rows += [{"actual": "01", "predicted": "01"}] * 1200
+    plots = [
+        runs.put_plot(layout, f"cm{i}", rows, template=template, x="actual", y="predicted")
+        for i in range(3)
+    ]
+    Reporter(layout, "html").build(runs.facts(layout, plots=plots))
+    browser.open(layout.report_file("html"), width=1300)
+    browser.until(DRAWN)
+    assert browser.run("report.state.failed") == []
+    side, labels = browser.run(
+        """(() => {
+            const [{ view }] = report.views.values();
+            const found = [];
+            let side = 0;
+            const walk = (item) => {
+                if (item.marktype === "text" && item.role === "mark")
+                    for (const one of item.items)
+                        if (one.text !== undefined && one.opacity !== 0)
+                            found.push([one.bounds.x2 - one.bounds.x1, one.fontSize]);
+                if (item.marktype === "group")
+                    for (const one of item.items) {
+                        if (one.mark.role === "scope") side = one.width;
+                        one.items.forEach(walk);
+                    }
+            };
+            walk(view.scenegraph().root);
+            return [side, found];
+        })()"""
+    )
+    assert side > 100, "the matrix was not found"
+    widest = max((width for width, _ in labels), default=0)
+    assert widest <= side / classes, f"numbers run into each other: {widest} in {side / classes}"
+    assert all(size >= 7 for _, size in labels), "numbers are too small to be read"
+    if classes == 3:
+        assert labels, "numbers for which there is room are left out"
+
+
+def test_the_first_plots_stand_as_soon_as_the_page_is_loaded(browser, tmp_path):
+    layout = Layout.at(tmp_path / "dvclive")
+    for i in range(300):
+        runs.put_metric(layout, f"m{i:03}", list(range(200)))
+    Reporter(layout, "html").build(runs.facts(layout))
+    noted = browser.call(
+        "Page.addScriptToEvaluateOnNewDocument",
+        source="addEventListener('load', () => {"
+        " window.early = document.querySelectorAll('.drawn canvas').length; })",
+    )["identifier"]
+    browser.call("Performance.enable", timeDomain="threadTicks")
+    browser.open(layout.report_file("html"), width=1300, height=3000)
+    browser.until("window.early !== undefined", within=60)
+    told = browser.call("Performance.getMetrics")["metrics"]
+    browser.call("Performance.disable")
+    browser.call("Page.removeScriptToEvaluateOnNewDocument", identifier=noted)
+    assert browser.run("window.early") >= 8, "a picture of the page would lack its first plots"
+    spent = next(one["value"] for one in told if one["name"] == "TaskDuration")
+    assert spent < 2, f"{spent:.2f} s until the page is there"
+
+
 def test_a_short_run_has_no_ticks_between_its_steps(browser, tmp_path):
     layout = Layout.at(tmp_path / "dvclive")
     runs.put_metric(layout, "loss", [0, 100, 200])

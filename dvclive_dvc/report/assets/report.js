@@ -149,10 +149,17 @@
       for (const layer of [spec.spec, ...(spec.spec.layer || [])]) {
         if (layer.width) Object.assign(layer, { width: side, height: side });
       }
-      const classes = new Set(chart.c[0]).size;
+      // A number is as wide as its cell at most, and left out where nobody could read it then.
+      const cell = side / new Set(chart.c[0]).size;
+      const shares = JSON.stringify(spec).includes('"field":"percent_of_y"');
+      const digits = shares ? 4 : String(Math.max(0, ...(chart.n || []))).length;
+      const size = Math.min(11, Math.floor((0.9 * cell) / (0.6 * Math.max(2, digits))));
       for (const param of spec.params || []) {
-        if (param.name === "showValues") param.value = classes <= 15;
+        if (param.name === "showValues") param.value = size >= 7;
       }
+      each(spec, (part) => {
+        if (part.mark === "text") part.mark = { type: "text", fontSize: size, opacity: size < 7 ? 0 : 1 };
+      });
     } else {
       Object.assign(spec, {
         width, height, autosize: { type: "fit", contains: "padding", resize: true },
@@ -251,6 +258,8 @@
   // The first plots are drawn ahead of the eye, so that scrolling and printing find them; of
   // thousands the rest wait until they are looked at.
   const AHEAD = 80;
+  // What a picture of the page, taken as soon as it is loaded, shows at the top.
+  const AT_ONCE = 8;
   const later = window.requestIdleCallback || ((f) => setTimeout(() => f(), 30));
   function ahead() {
     const next = figures.slice(0, AHEAD).find((figure) => waiting.has(figure) && !figure.hidden);
@@ -362,6 +371,7 @@
   window.report = { state, views, figures, waiting }; // for people with a console, and tests
   if (!window.vega) return;
   figures.forEach((figure) => seen.observe(figure));
+  figures.slice(0, AT_ONCE).forEach(take);
   later(ahead);
   dark.addEventListener("change", again);
   let width = innerWidth;
