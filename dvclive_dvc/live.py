@@ -68,7 +68,8 @@ class Live:
             (`DVCLIVE_RESUME` does the same). A step that a kill cut off is done again; the rows
             it had logged stay.
         report: "html", "md", "notebook", None for none, or "auto": the notebook's own
-            display inside a notebook, HTML everywhere else.
+            display inside a notebook, HTML everywhere else. With "md" the first `next_step()`
+            takes a second or two: what draws the pictures is loaded then.
         save_dvc_exp: saves the run as a DVC experiment when it ends.
         dvcyaml: True writes `{dir}/dvc.yaml`; a path that ends in dvc.yaml writes there;
             False or None writes none.

@@ -146,6 +146,33 @@ def test_a_committed_run_is_in_experiments_that_do_not_run_its_stage(repos):
     assert git("status", "--porcelain") == ""
 
 
+@pytest.mark.parametrize(
+    ("declared", "value"), [(True, 0.1), (False, 0.5)], ids=["declared", "committed alone"]
+)
+def test_a_stage_from_the_run_cache_has_the_metrics_that_the_page_says(repos, declared, value):
+    repo = repos.make("documented_pipeline")
+    repo.write(
+        "my_code_file.py",
+        "from pathlib import Path\nfrom dvclive_dvc import Live\n"
+        "lr = float(Path('params.yaml').read_text().split('lr:')[1].split()[0])\n"
+        "with Live(report=None) as live:\n    live.log_metric('seen', lr)\n"
+        "Path('model.pt').write_text(str(lr))\n",
+    )
+    if declared:
+        more = "    metrics:\n      - dvclive/metrics.json:\n          cache: false\n"
+        repo.write("dvc.yaml", (repo.root / "dvc.yaml").read_text().rstrip("\n") + f"\n{more}")
+    repo.commit()
+    running(repo, "exp", "run", "-q", "-n", "first", "-S", "lr=0.1")
+    repo.git("checkout", "-q", "-f", ".")
+    running(repo, "exp", "run", "-q", "-n", "second", "-S", "lr=0.5")
+    repo.git("add", "dvc.lock", "dvclive")
+    repo.commit()
+    done = running(repo, "exp", "run", "-n", "cached", "-S", "lr=0.1")
+    assert "is cached" in said(done), "the stage was run, so this says nothing of the run cache"
+    found = shown(repo)["cached"]["metrics"]["dvclive/metrics.json"]
+    assert found["seen"] == value, "docs/pipelines.md says otherwise"
+
+
 def test_a_tracked_run_that_lost_a_file_loses_it_in_the_experiment_too(repos):
     repo = repos.make("documented_pipeline")
     running(repo, "exp", "run")
