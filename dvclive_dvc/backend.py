@@ -215,5 +215,5 @@ class Backend(Protocol):
         """Lets go of everything held. May be called again; never raises.
 
         `outcome` is how the run ended, for a backend that can save it later, where `save` was
-        not reached or did not return.
+        not reached or did not return. None says that it never began: nothing is left of it.
         """

@@ -15,6 +15,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _taken: dict[Path, tuple[str, int]] = {}
@@ -49,6 +50,18 @@ def take(folder: Path) -> bool:
             return error.errno != errno.EADDRINUSE
         _taken[folder] = name, sign.detach()
     return True
+
+
+@contextlib.contextmanager
+def borrowed(folder: Path) -> Iterator[bool]:
+    """Keeps other processes out of the folder for a while; False where one is in it."""
+    had = folder in _taken
+    free = not folder.is_dir() or take(folder)
+    try:
+        yield free
+    finally:
+        if free and not had:
+            let_go(folder)
 
 
 def let_go(folder: Path) -> None:

@@ -404,11 +404,17 @@ class TestDvcBackend(BackendContract):
         first = begin(name="cut-short")
         first.layout.root.mkdir()
         first.layout.metrics_file.write_text("{}")
-        first.backend.close()
+        first.backend.close(Outcome(Status.INTERRUPTED))
         second = begin(name="next")
         assert second.backend.run.name == "next"
         names = git("for-each-ref", "--format=%(refname)", "refs/exps", cwd=place)
         assert names.endswith("/cut-short"), f"not recovered: {names!r}"
+
+    def test_of_a_run_that_was_closed_before_it_began_nothing_is_left(self, place, begin):
+        begin(name="refused").backend.close()
+        begin(name="next")
+        names = git("for-each-ref", "--format=%(refname)", "refs/exps", cwd=place)
+        assert names == "", "a run that never began was saved"
 
 
 # -- the values that cross the seam ----------------------------------------------------------

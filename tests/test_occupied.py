@@ -14,6 +14,7 @@ from situations import python
 from dvclive_dvc import Live
 from dvclive_dvc.errors import DvcyamlSyntaxError, RunInProgressError
 from dvclive_dvc.null import NullBackend
+from dvclive_dvc.repo import recovery
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="no abstract sockets here")
 
@@ -49,6 +50,41 @@ def test_a_second_process_is_refused_in_a_repository_too(repos):
     done = python(SECOND, check=False)
     first.end()
     assert "RunInProgressError" in done.stderr
+
+
+def test_a_run_that_was_refused_is_no_experiment_of_what_the_other_logged(repos):
+    made = repos.make("git_and_dvc")
+    os.chdir(made.root)
+    first = Live("run", report=None, save_dvc_exp=False)
+    first.log_metric("a", 1)
+    done = python(SECOND.replace("save_dvc_exp=False, ", ""), check=False)
+    assert "RunInProgressError" in done.stderr
+    assert recovery.look(made.root) == recovery.Found(), "a journal of a run that never began"
+    first.end()
+
+
+def test_recovery_leaves_alone_what_a_process_writes_that_has_no_journal(repos):
+    made = repos.make("git_and_dvc")
+    os.chdir(made.root)
+    source = """
+import os, signal
+from dvclive_dvc import Live
+live = Live("run", report=None, exp_name="dead")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    python(source, check=False)
+    present = live()  # without a look for dead runs, as where DVCLIVE_TEST is set
+    present.log_metric("a", 1)
+    before = made.state()
+    done = python(
+        "from dvclive_dvc.cli import main; raise SystemExit(main(['recover']))", check=False
+    )
+    assert "dead: not saved: another process is logging to its folder" in done.stdout, done.stderr
+    assert done.returncode == 1
+    assert made.state() == before, "the running run's files were rewritten"
+    present.end()
+    python("from dvclive_dvc.cli import main; raise SystemExit(main(['recover']))")
+    assert "dead" in made.experiments(), "it is not saved once the folder is free"
 
 
 def test_a_run_that_ends_again_does_not_free_the_folder_of_the_one_after_it():

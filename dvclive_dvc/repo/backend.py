@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import dvcyaml
-from ..backend import Entries, Mode, Outcome, Request, Run, Status, Tracked
+from ..backend import Entries, Mode, Outcome, Request, Run, Tracked
 from ..dvcyaml import Writer, read_entries
 from ..errors import (
     ArtifactError,
@@ -99,7 +99,7 @@ class DvcBackend:
         self._artifacts = Logged()
         self._pointers: dict[Path, None] = {}
         self._own_folders: set[Path] = set()  # that lie in no submodule
-        self._unsaved: Outcome | None = None
+        self._unsaved = False
 
     def begin(self, layout: Layout, request: Request) -> None:
         """Checks what would fail at the end, names the run, and keeps its journal from here on."""
@@ -129,7 +129,7 @@ class DvcBackend:
         if saves:
             self._record = self._new_record(layout, request)
             _refuse_second_run(layout.root, journal.enter(self._record))
-            self._unsaved = Outcome(Status.INTERRUPTED)
+            self._unsaved = True
         before: tuple[Path, ...] = ()
         if request.resume:
             dvcyaml.mend(layout, unread=False)
@@ -351,9 +351,8 @@ class DvcBackend:
             join.into_dvc_commit(self._context, self._layout, tuple(self._pointers), kept)
         if self._record is None:
             return None
-        self._unsaved = outcome
         commit = saving.save_or_keep(self._record, outcome)
-        self._unsaved = None
+        self._unsaved = False
         if commit is not None:
             autopush.push(self._record, commit)
         return commit
@@ -364,14 +363,14 @@ class DvcBackend:
         if self._cache is not None:
             self._cache.close()
             self._cache = None
-        if self._record is not None and self._unsaved is not None:
+        if self._record is not None and self._unsaved:
             # Never saved, or cut short at it: the next run here, or `recover`, saves it. Where
             # the project itself is gone there is nothing to save into.
-            if (self._record.dvc_root / ".dvc").is_dir():
-                journal.keep(self._record, outcome or self._unsaved)
+            if outcome is not None and (self._record.dvc_root / ".dvc").is_dir():
+                journal.keep(self._record, outcome)
             else:
                 journal.remove(self._record)
-            self._unsaved = None
+            self._unsaved = False
 
 
 def _pointers_of_former(layout: Layout) -> Iterator[Path]:

@@ -6,9 +6,9 @@ import datetime
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .. import files
+from .. import files, occupied
 from ..backend import Mode, Outcome, Run, Status
-from ..errors import RepositoryError
+from ..errors import RepositoryError, RunInProgressError
 from ..notices import logger
 from . import autopush, catchup, dvcconfig, journal, objects, saving, watchers
 from .git import Git
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from .record import Record
 
     Redraw = Callable[[Layout, Run, datetime.datetime, Outcome], None]
+
+
+# A run that is not saved itself has no journal: only its folder tells of it.
+_OCCUPIED = "another process is logging to its folder"
 
 
 @dataclass(frozen=True)
@@ -123,16 +127,23 @@ def _recover(entry: Entry, redraw: Redraw | None) -> Recovered | None:
                 logger.warning("%s", _stays(record, f"is the experiment {commit[:7]}"))
                 return None
         else:
-            layout = catchup.layout_of(record)
-            catchup.catch_up(layout)
-            if redraw is not None:
-                run = Run(record.name, record.baseline, Mode.STANDALONE, saves=True)
-                redraw(layout, run, datetime.datetime.fromisoformat(record.started), outcome)
-            commit = saving.save(record, outcome)
+            with occupied.borrowed(record.dir) as free:
+                if not free:
+                    raise RunInProgressError(_OCCUPIED)
+                commit = _save(record, outcome, redraw)
     except Exception as error:  # noqa: BLE001 - one run's trouble must not keep another's
         logger.debug("recovering '%s' failed", record.name, exc_info=True)
         return Recovered(record, outcome, error=saving.cause_of(error, record))
     return Recovered(record, outcome, commit)
+
+
+def _save(record: Record, outcome: Outcome, redraw: Redraw | None) -> str:
+    layout = catchup.layout_of(record)
+    catchup.catch_up(layout)
+    if redraw is not None:
+        run = Run(record.name, record.baseline, Mode.STANDALONE, saves=True)
+        redraw(layout, run, datetime.datetime.fromisoformat(record.started), outcome)
+    return saving.save(record, outcome)
 
 
 def _experiments_of(record: Record) -> Iterator[str]:
