@@ -127,10 +127,7 @@ def _recover(entry: Entry, redraw: Redraw | None) -> Recovered | None:
                 logger.warning("%s", _stays(record, f"is the experiment {commit[:7]}"))
                 return None
         else:
-            with occupied.borrowed(record.dir) as free:
-                if not free:
-                    raise RunInProgressError(_OCCUPIED)
-                commit = _save(record, outcome, redraw)
+            commit = _save(record, outcome, redraw)
     except Exception as error:  # noqa: BLE001 - one run's trouble must not keep another's
         logger.debug("recovering '%s' failed", record.name, exc_info=True)
         return Recovered(record, outcome, error=saving.cause_of(error, record))
@@ -138,12 +135,15 @@ def _recover(entry: Entry, redraw: Redraw | None) -> Recovered | None:
 
 
 def _save(record: Record, outcome: Outcome, redraw: Redraw | None) -> str:
-    layout = catchup.layout_of(record)
-    catchup.catch_up(layout)
-    if redraw is not None:
-        run = Run(record.name, record.baseline, Mode.STANDALONE, saves=True)
-        redraw(layout, run, datetime.datetime.fromisoformat(record.started), outcome)
-    return saving.save(record, outcome)
+    with occupied.borrowed(record.dir) as free:
+        if not free:
+            raise RunInProgressError(_OCCUPIED)
+        layout = catchup.layout_of(record)
+        catchup.catch_up(layout)
+        if redraw is not None:
+            run = Run(record.name, record.baseline, Mode.STANDALONE, saves=True)
+            redraw(layout, run, datetime.datetime.fromisoformat(record.started), outcome)
+        return saving.save(record, outcome)
 
 
 def _experiments_of(record: Record) -> Iterator[str]:
