@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import opcode
 import os
 import signal
 import sys
@@ -69,8 +70,9 @@ def watch(finish: Finish) -> Watch:
     That is: the interpreter exits, by itself or by `sys.exit`, or a worker of `multiprocessing`
     does; an exception leaves the program; SIGTERM or SIGHUP arrive; an exception ends the thread
     that called this. Python shows nobody a SystemExit that the replaced `sys.exit` did not raise
-    (`raise SystemExit(3)`, an `exit` imported by name before this module was): such a run counts
-    as completed. Only in this process, not in a fork of it. A signal is taken only where it would
+    (`raise SystemExit(3)`, an `exit` imported by name before this module was, one that another
+    process raised): such a run counts as completed, because `raise SystemExit(main())` and
+    `exit()` mostly end a program that did well. Only in this process, not in a fork of it. A signal is taken only where it would
     have killed: never over the user's own handler, nor where it is ignored (as under nohup), and
     only when called from the main thread.
     """
@@ -131,7 +133,10 @@ class _Hooks:
         self._thread_hook: Callable[[threading.ExceptHookArgs], Any] = threading.excepthook
         # What an interpreter's last uncaught exception was when the first run began.
         self._last: BaseException | None = None
-        self._exiting: Outcome | None = None
+        # Where the program began; the frame tells at the end how it was left.
+        self._program: FrameType | None = None
+        # What calls of `sys.exit` would make of the program, those left out that were caught.
+        self._exits: dict[int, Outcome] = {}
         self._worker_end: Callable[[], object] = _nothing
         self._signals: list[int] = []
         self.main = threading.main_thread().ident
@@ -154,6 +159,7 @@ class _Hooks:
                 atexit.register(self.on_exit)
                 self._worker_end = _at_workers_end(self.on_worker_exit)
             self._take_signals()
+            self._program = _outermost(sys._current_frames().get(self.main))  # noqa: SLF001 - of any thread
 
     def drop(self, one: Watch) -> None:
         with self._lock:
@@ -162,7 +168,8 @@ class _Hooks:
             if self._watches or not self._installed:
                 return
             self._installed = False
-            self._exiting = self._last = None
+            self._program = self._last = None
+            self._exits.clear()
             # Where somebody hooked in after us, ours stays in their chain and lets all through.
             if sys.excepthook == self.on_exception:
                 sys.excepthook = self._excepthook
@@ -243,17 +250,28 @@ class _Hooks:
 
     def on_sys_exit(self, exc: SystemExit) -> None:
         """`sys.exit` was called, which is not to say that it ends the program."""
-        if threading.get_ident() == self.main and self._installed:
-            exc._dvclive_fate = _Fate(outcome_of(exc))  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark
+        if self._installed and not self._left():
+            outcome = outcome_of(exc)
+            self._exits[id(outcome)] = outcome
+            exc._dvclive_fate = _Fate(outcome)  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark
 
-    def exited_with(self, outcome: Outcome) -> None:
-        """A SystemExit is ending the program."""
-        self._exiting = outcome
+    def on_exit_gone(self, outcome: Outcome) -> None:
+        """The SystemExit of a `sys.exit` is dropped: caught, or by what it has ended."""
+        if id(outcome) in self._exits and not self._left():
+            self._exits.pop(id(outcome), None)
+
+    def _left(self) -> bool:
+        """Whether this is the main thread and the program has been left."""
+        # Not kept in a variable: a frame that holds itself would keep the exception from going.
+        begun = _outermost(sys._getframe())  # noqa: SLF001 - the one way to see who called
+        return threading.get_ident() == self.main and begun is not self._program
 
     def on_exit(self) -> None:
         """`atexit`: the last thread has ended and nobody ended the run."""
+        exc = self._unseen()
+        exits = () if exc is not None or _returned(self._program) else tuple(self._exits.values())
         with _threads_allowed():
-            self._end_all(self._exiting or outcome_of(self._unseen()))
+            self._end_all(exits[-1] if exits else outcome_of(exc))
 
     def on_worker_exit(self) -> None:
         """The end of a worker of `multiprocessing`, while what ended it is still on its way."""
@@ -318,22 +336,23 @@ if hasattr(os, "register_at_fork"):
         after_in_child=_hooks.forget,
     )
 
-_exit: Callable[[Any], Any] = sys.exit
 
+def _noted(leave: Callable[[Any], Any]) -> Callable[..., Any]:
+    # Under the name and module of the one it replaces, so that it is pickled as `sys.exit`.
+    @functools.wraps(leave)
+    def noted(status: Any = None, /) -> Any:
+        try:
+            return leave(status)
+        except SystemExit as exc:
+            _hooks.on_sys_exit(exc)
+            raise
 
-# Under the name and module of the one it replaces, so that it is pickled as `sys.exit`.
-@functools.wraps(sys.exit)
-def _noted_exit(status: Any = None, /) -> Any:
-    try:
-        return _exit(status)
-    except SystemExit as exc:
-        _hooks.on_sys_exit(exc)
-        raise
+    return noted
 
 
 # Nothing else in Python knows the exit code while the program still runs. For good, not while
 # there is a run: `sys.exit(main())` looks it up before `main` begins one.
-sys.exit = _noted_exit
+sys.exit = _noted(sys.exit)
 
 
 @contextlib.contextmanager
@@ -361,21 +380,37 @@ def _threads_allowed() -> Iterator[None]:
 
 
 class _Fate:
-    """Hangs on a SystemExit and notes whether it went all the way up.
+    """Hangs on a SystemExit and notes when that is gone while the program still runs.
 
-    Nothing else tells: no hook sees a SystemExit, and one that was caught on its way (by a
-    framework, a command-line library) ends nothing. The interpreter drops one that arrived at
-    the top when no Python code is running any more; one that was caught dies under some frame.
+    No hook sees a SystemExit, and one that was caught on its way (by a framework, a command-line
+    library) ends nothing. What is caught is mostly dropped at once; what arrives at the top is
+    dropped later, or never where a task or a cycle of references has it.
     """
 
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
 
     def __del__(self) -> None:
-        try:
-            sys._getframe(1)  # noqa: SLF001 - the one way to see whether anybody called
-        except ValueError:
-            _hooks.exited_with(self.outcome)
+        _hooks.on_exit_gone(self.outcome)
+
+
+def _outermost(frame: FrameType | None) -> FrameType | None:
+    while frame is not None and frame.f_back is not None:
+        frame = frame.f_back
+    return frame
+
+
+def _returned(frame: FrameType | None) -> bool:
+    """Whether a frame has ended in order: the last thing it did was to return.
+
+    An exception that ends it leaves it at another instruction. Compiled programs (Nuitka) have
+    frames without any.
+    """
+    if frame is None:
+        return False
+    last = frame.f_code.co_code[frame.f_lasti : frame.f_lasti + 1]
+    # RETURN_VALUE, and RETURN_CONST in 3.12 and 3.13.
+    return bool(last) and opcode.opname[last[0]].startswith("RETURN")
 
 
 # -- in publishable words ------------------------------------------------------------------

@@ -28,6 +28,7 @@ def finish(outcome):
         file.write(json.dumps({**vars(outcome), "status": outcome.status.value}) + "\\n")
 """
 
+COMPLETED = {"status": "completed"}
 WATCHED = "watch = ending.watch(finish)\n"
 
 
@@ -133,6 +134,79 @@ def main():
 main()
 """)
     assert ends() == [{"status": "failed", "exit_code": 5}]
+
+
+@pytest.mark.parametrize(
+    ("source", "exit_code"),
+    [
+        ("try: sys.exit(4)\nexcept SystemExit: sys.exit(7)", 7),
+        ("try: sys.exit(4)\nexcept SystemExit: sys.exit(0)", 0),
+        ("try: sys.exit(4)\nexcept SystemExit as exc:\n    kept = exc\n    raise", 4),
+        (
+            "def main():\n"
+            "    try: sys.exit(4)\n"
+            "    except SystemExit as exc:\n"
+            "        kept = exc\n"
+            "        raise\n"
+            "main()",
+            4,
+        ),
+        (
+            "import asyncio\nasync def main():\n    await asyncio.sleep(0)\n    sys.exit(4)\n"
+            "asyncio.run(main())",
+            4,
+        ),
+        (
+            "from concurrent.futures import ThreadPoolExecutor\n"
+            "with ThreadPoolExecutor(1) as pool:\n    pool.submit(sys.exit, 4).result()",
+            4,
+        ),
+        ("import runpy\nrunpy.run_path('exits.py')", 4),
+    ],
+)
+def test_of_several_sys_exits_and_one_that_is_held_the_code_that_ends_it_is_told(source, exit_code):
+    Path("exits.py").write_text("import sys\nsys.exit(4)\n")
+    done = ended("watch = ending.watch(finish)\n" + source)
+    assert done.returncode == exit_code, done.stderr
+    expected = {"status": "failed", "exit_code": exit_code} if exit_code else COMPLETED
+    assert ends() == [expected], "told otherwise than the process ended"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "try: sys.exit(4)\nexcept SystemExit as exc: kept = exc\n",
+        "try: sys.exit(4)\nexcept SystemExit as exc: kept = exc\nif kept: time.sleep(0)",
+        "atexit.register(sys.exit, 4)",
+        "def tool():\n    try: sys.exit(4)\n    except SystemExit: pass\ntool()\nexit(0)",
+        "def tool():\n    try: sys.exit(4)\n    except SystemExit: pass\n"
+        "tool()\nraise SystemExit(0)",
+    ],
+)
+def test_a_sys_exit_that_ended_nothing_is_not_told_though_it_is_held_or_late(source):
+    done = ended("watch = ending.watch(finish)\n" + source)
+    assert done.returncode == 0, done.stderr
+    assert ends() == [COMPLETED], "a sys.exit that ended nothing was taken for the end"
+
+
+def test_a_sys_exit_works_after_this_module_was_loaded_again():
+    done = ended("""
+import importlib
+importlib.reload(ending)
+ending.watch(finish)
+sys.exit(4)
+""")
+    assert done.returncode == 4, done.stderr
+    assert ends() == [{"status": "failed", "exit_code": 4}]
+
+
+def test_a_sys_exit_is_told_though_the_run_began_in_another_thread():
+    ended("""
+thread = threading.Thread(target=ending.watch, args=(finish,))
+thread.start(); thread.join()
+sys.exit(4)
+""")
+    assert ends() == [{"status": "failed", "exit_code": 4}]
 
 
 def test_a_sys_exit_with_what_main_returns_is_told_though_the_run_began_in_main():
