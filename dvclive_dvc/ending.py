@@ -68,13 +68,14 @@ def watch(finish: Finish) -> Watch:
     """Calls `finish` once with how the run ended, should nobody else end it.
 
     That is: the interpreter exits, by itself or by `sys.exit`, or a worker of `multiprocessing`
-    does; an exception leaves the program; SIGTERM or SIGHUP arrive; an exception ends the thread
-    that called this. Python shows nobody a SystemExit that the replaced `sys.exit` did not raise
-    (`raise SystemExit(3)`, an `exit` imported by name before this module was, one that another
-    process raised): such a run counts as completed, because `raise SystemExit(main())` and
-    `exit()` mostly end a program that did well. Only in this process, not in a fork of it. A signal is taken only where it would
-    have killed: never over the user's own handler, nor where it is ignored (as under nohup), and
-    only when called from the main thread.
+    does; an exception leaves the program; SIGTERM or SIGHUP arrive; an exception ends the
+    thread that called this. Python shows nobody a SystemExit that the replaced `sys.exit` did
+    not raise (`raise SystemExit(3)`, an `exit` imported by name before this module was, one
+    that another process raised): such a run counts as completed, because `raise
+    SystemExit(main())` and `exit()` mostly end a program that did well. Only in this process,
+    not in a fork of it. A signal is taken only where it would have killed: never over the
+    user's own handler, nor where it is ignored (as under nohup), and only when called from the
+    main thread.
     """
     one = Watch(finish)
     _hooks.add(one)
@@ -97,7 +98,8 @@ class Section:
             _hooks.sections += 1
 
     def __exit__(self, *_: object) -> None:
-        if threading.get_ident() == _hooks.main:
+        # None are left in a child that was forked inside of one.
+        if threading.get_ident() == _hooks.main and _hooks.sections:
             _hooks.sections -= 1
         self._lock.release()
         if _hooks.waiting is not None and threading.get_ident() == _hooks.main:
@@ -139,7 +141,7 @@ class _Hooks:
         self._exits: dict[int, Outcome] = {}
         self._worker_end: Callable[[], object] = _nothing
         self._signals: list[int] = []
-        self.main = threading.main_thread().ident
+        self.main = threading.main_thread().ident or 0
         self.sections = 0
         self.waiting: int | None = None
         # The signals that were blocked before the fork that goes on, a thread.
@@ -159,7 +161,8 @@ class _Hooks:
                 atexit.register(self.on_exit)
                 self._worker_end = _at_workers_end(self.on_worker_exit)
             self._take_signals()
-            self._program = _outermost(sys._current_frames().get(self.main))  # noqa: SLF001 - of any thread
+            frames = sys._current_frames()  # noqa: SLF001 - another thread may be calling
+            self._program = _outermost(frames.get(self.main))
 
     def drop(self, one: Watch) -> None:
         with self._lock:
@@ -235,13 +238,7 @@ class _Hooks:
                         one.end(outcome_of(exc))
 
     def _end_by(self, exc: BaseException) -> None:
-        try:
-            self._end_all(outcome_of(exc))
-        except KeyboardInterrupt:
-            # Ctrl-C while it saves: the process ends at once, with the exit code of the
-            # exception it shows; the journals bring the runs back.
-            for one in self._watches.copy():
-                one.cancel()
+        self._end_unless_stopped(outcome_of(exc))
         if isinstance(exc, KeyboardInterrupt):
             # Python forgets that a Ctrl-C ends it when source is executed meanwhile, as many
             # imports do (pythonrun.c, run_eval_code_obj); the exit code tells of it.
@@ -271,7 +268,7 @@ class _Hooks:
         exc = self._unseen()
         exits = () if exc is not None or _returned(self._program) else tuple(self._exits.values())
         with _threads_allowed():
-            self._end_all(exits[-1] if exits else outcome_of(exc))
+            self._end_unless_stopped(exits[-1] if exits else outcome_of(exc))
 
     def on_worker_exit(self) -> None:
         """The end of a worker of `multiprocessing`, while what ended it is still on its way."""
@@ -306,6 +303,18 @@ class _Hooks:
         finally:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+
+    def _end_unless_stopped(self, outcome: Outcome) -> None:
+        try:
+            self._end_all(outcome)
+        except KeyboardInterrupt:
+            # Ctrl-C while it saves: the process ends at once, with the exit code it would have
+            # had; the journals bring the runs back.
+            logger.warning(
+                "Stopped by Ctrl-C before the run had ended in order. Run `dvclive-dvc recover`."
+            )
+            for one in self._watches.copy():
+                one.cancel()
 
     def _end_all(self, outcome: Outcome) -> None:
         for one in reversed(self._watches.copy()):

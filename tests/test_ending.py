@@ -143,22 +143,32 @@ main()
         ("try: sys.exit(4)\nexcept SystemExit: sys.exit(0)", 0),
         ("try: sys.exit(4)\nexcept SystemExit as exc:\n    kept = exc\n    raise", 4),
         (
-            "def main():\n"
-            "    try: sys.exit(4)\n"
-            "    except SystemExit as exc:\n"
-            "        kept = exc\n"
-            "        raise\n"
-            "main()",
+            """
+def main():
+    try: sys.exit(4)
+    except SystemExit as exc:
+        kept = exc
+        raise
+main()
+""",
             4,
         ),
         (
-            "import asyncio\nasync def main():\n    await asyncio.sleep(0)\n    sys.exit(4)\n"
-            "asyncio.run(main())",
+            """
+import asyncio
+async def main():
+    await asyncio.sleep(0)
+    sys.exit(4)
+asyncio.run(main())
+""",
             4,
         ),
         (
-            "from concurrent.futures import ThreadPoolExecutor\n"
-            "with ThreadPoolExecutor(1) as pool:\n    pool.submit(sys.exit, 4).result()",
+            """
+from concurrent.futures import ThreadPoolExecutor
+with ThreadPoolExecutor(1) as pool:
+    pool.submit(sys.exit, 4).result()
+""",
             4,
         ),
         ("import runpy\nrunpy.run_path('exits.py')", 4),
@@ -179,8 +189,7 @@ def test_of_several_sys_exits_and_one_that_is_held_the_code_that_ends_it_is_told
         "try: sys.exit(4)\nexcept SystemExit as exc: kept = exc\nif kept: time.sleep(0)",
         "atexit.register(sys.exit, 4)",
         "def tool():\n    try: sys.exit(4)\n    except SystemExit: pass\ntool()\nexit(0)",
-        "def tool():\n    try: sys.exit(4)\n    except SystemExit: pass\n"
-        "tool()\nraise SystemExit(0)",
+        "try: sys.exit(4)\nexcept SystemExit: pass\nraise SystemExit(0)",
     ],
 )
 def test_a_sys_exit_that_ended_nothing_is_not_told_though_it_is_held_or_late(source):
@@ -466,6 +475,18 @@ time.sleep(30)
     assert process.returncode == -signal.SIGINT
 
 
+def test_a_ctrl_c_while_a_finished_program_is_saved_stops_at_once_and_says_what_to_do():
+    done = ended("""
+def slow(outcome):
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(30)
+ending.watch(slow)
+""")
+    assert done.returncode == 0, "as Python has it after a Ctrl-C in a hook of atexit"
+    assert "Run `dvclive-dvc recover`." in done.stderr, "the user is not told"
+    assert "Traceback" not in done.stderr, "frames of ours"
+
+
 # -- forks -----------------------------------------------------------------------------------
 
 
@@ -485,6 +506,20 @@ print(os.waitstatus_to_exitcode(status))
     codes = {"sys.exit(0)": 0, "sys.exit(3)": 3, "1 / 0": 1}
     assert int(done.stdout) == codes.get(end, -15)
     assert ends() == [{"status": "completed"}]
+
+
+def test_a_signal_kills_a_child_that_was_forked_inside_a_section():
+    done = ended("""
+with ending.Section():
+    pid = os.fork()
+if pid == 0:
+    ending.watch(finish)
+    os.kill(os.getpid(), signal.SIGTERM)
+    os._exit(7)
+print(os.waitpid(pid, 0)[1])
+""")
+    assert done.stdout == f"{signal.SIGTERM.value}\n", "the child did not die of it"
+    assert ends() == [{"status": "interrupted", "signal": "SIGTERM"}]
 
 
 def test_a_forked_child_may_watch_a_run_of_its_own():
