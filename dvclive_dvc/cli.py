@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,7 +41,7 @@ examples:
   dvclive-dvc recover           save them as experiments
 
 exit codes: 0 done; 1 a run could not be saved, or there is no project here;
-2 the command was not understood.
+2 the command was not understood; 130 stopped by Ctrl-C.
 """
 
 
@@ -53,10 +54,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DvcLiveError as error:
         sys.stderr.write(f"dvclive-dvc: {error}\n")
         return 1
-    except BrokenPipeError:
-        # Whoever read the output has seen enough (`| head`); Python would complain at exit.
+    except KeyboardInterrupt:
+        sys.stderr.write("dvclive-dvc: stopped by Ctrl-C; what is not done yet can be done again\n")
+        return 128 + signal.SIGINT
+    except _OutputError as error:
+        # Python would complain at exit that it cannot write the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        if isinstance(error.__cause__, BrokenPipeError):
+            return 0  # whoever read the output has seen enough (`| head`)
+        sys.stderr.write(f"dvclive-dvc: cannot write the output: {error}\n")
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -77,14 +84,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     recover.set_defaults(command=_recover)
     recover.add_argument("names", nargs="*", metavar="NAME", help="only these runs (default: all)")
-    recover.add_argument("--list", action="store_true", help="only show them; save nothing")
+    instead = recover.add_mutually_exclusive_group()
+    instead.add_argument("--list", action="store_true", help="only show them; save nothing")
     recover.add_argument(
         "--other-hosts",
         action="store_true",
         help="also runs of other machines that share this folder. Whether those go on cannot be "
         "seen from here, so make sure that they do not",
     )
-    recover.add_argument(
+    instead.add_argument(
         "--discard",
         action="store_true",
         help="give up the named runs: they will not be saved; their files stay",
@@ -118,9 +126,16 @@ def _json_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 
+class _OutputError(Exception):
+    """Nothing more can be written to the standard output."""
+
+
 def _say(text: str = "") -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        raise _OutputError(error.strerror or error) from error
 
 
 def _project() -> Path:

@@ -136,6 +136,44 @@ def test_discard_gives_up_a_named_run_and_leaves_its_files(repo, capsys):
     assert repo.experiments() == {}
 
 
+def test_what_only_shows_gives_nothing_up(repo, capsys):
+    killed()
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["recover", "--list", "--discard", "first"])
+    assert caught.value.code == 2
+    assert "not allowed with" in capsys.readouterr().err
+    assert len(journal.read_all(repo.root)[0]) == 1, "the run was given up"
+
+
+def test_ctrl_c_ends_a_recovery_with_a_sentence_and_leaves_the_run_to_the_next(repo, capsys):
+    killed()
+    source = """
+import os, signal, sys
+from dvclive_dvc import cli
+from dvclive_dvc.repo import saving
+saving.save = lambda *_: os.kill(os.getpid(), signal.SIGINT)
+sys.exit(cli.main(["recover"]))
+"""
+    done = python(source, check=False)
+    assert done.returncode == 130, done.stderr
+    assert "Traceback" not in done.stderr, "frames of ours"
+    assert "stopped by Ctrl-C" in done.stderr
+    assert said(capsys, "recover")[0] == 0
+    assert "first" in repo.experiments(), "the run is lost"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_output_that_cannot_be_written_is_told_in_a_sentence(repo):
+    source = "import sys; from dvclive_dvc import cli; sys.exit(cli.main(['status']))"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", source],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == "dvclive-dvc: cannot write the output: No space left on device\n"
+
+
 def test_runs_of_other_hosts_and_unreadable_journals_are_named(repo, capsys):
     killed()
     (path,) = journal.folder(repo.root).iterdir()
