@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -140,10 +141,18 @@ def _save(record: Record, outcome: Outcome, redraw: Redraw | None) -> str:
             raise RunInProgressError(_OCCUPIED)
         layout = catchup.layout_of(record)
         catchup.catch_up(layout)
-        if redraw is not None:
+        began = _began(record)
+        if redraw is not None and began is not None:
             run = Run(record.name, record.baseline, Mode.STANDALONE, saves=True)
-            redraw(layout, run, datetime.datetime.fromisoformat(record.started), outcome)
+            redraw(layout, run, began, outcome)
         return saving.save(record, outcome)
+
+
+def _began(record: Record) -> datetime.datetime | None:
+    """When the run began; None where its journal has no date there, which is no harm else."""
+    with contextlib.suppress(ValueError, OverflowError):
+        return datetime.datetime.fromisoformat(record.started).astimezone(datetime.timezone.utc)
+    return None
 
 
 def _experiments_of(record: Record) -> Iterator[str]:

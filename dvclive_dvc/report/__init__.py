@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import datetime
 import math
 import os
@@ -11,7 +11,8 @@ import time
 from typing import TYPE_CHECKING
 
 from .. import dvcyaml, files
-from ..errors import InvalidReportModeError, RepositoryError
+from ..backend import Entries, Plot
+from ..errors import InvalidReportModeError
 from ..layout import DRAWN_BY
 from ..notices import logger
 from .facts import Facts
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from ..layout import Layout
     from .markdown import Document
     from .notebook import Display
-    from .page import Page
 
 __all__ = ["Facts", "Reporter", "last_step", "redraw", "resolve_mode"]
 
@@ -96,7 +96,7 @@ class Reporter:
             return
         begun = time.monotonic()
         try:
-            self._draw(self._reader.read(facts))
+            self.draw(facts)
         except Exception as error:  # noqa: BLE001 - a training must not die of its report
             if not self._warned:
                 logger.warning(
@@ -110,7 +110,9 @@ class Reporter:
         took = time.monotonic() - begun
         self._next = time.monotonic() + _PAUSE * took
 
-    def _draw(self, page: Page) -> None:
+    def draw(self, facts: Facts) -> None:
+        """Draws the report of what is on disk now; raises what keeps it from that."""
+        page = self._reader.read(facts)
         if self._display is not None:
             self._display.update(page)
             return
@@ -135,19 +137,32 @@ class Reporter:
 def redraw(layout: Layout, run: Run, started: datetime.datetime, outcome: Outcome) -> None:
     """Draws the report that a dead run left once more, with how the run ended; never raises.
 
-    What it left says that it goes on. Left alone is a file that is no report of ours, and a
-    report with plots of which no dvc.yaml says how to draw them.
+    What it left says that it goes on. Left alone is a file that is no report of ours. A plot of
+    which no dvc.yaml says how to draw it is drawn as DVC draws such: a line over its rows.
     """
-    with contextlib.suppress(OSError, RepositoryError):
+    try:
         modes = [mode for mode in ("html", "md") if _is_ours(layout.report_file(mode))]
-        entries = dvcyaml.read_entries(layout)
-        if not modes or not set(_plots(layout)) <= {plot.path for plot in entries.plots}:
+        if not modes:
             return
         last = max(path.stat().st_mtime for path in _written(layout, modes))
         ended = datetime.datetime.fromtimestamp(last, datetime.timezone.utc)
+        facts = Facts(run, _entries(layout), started, last_step(layout), outcome, ended)
         for mode in modes:
-            step = last_step(layout)
-            Reporter(layout, mode).build(Facts(run, entries, started, step, outcome, ended))
+            Reporter(layout, mode).draw(facts)
+    except Exception as error:  # noqa: BLE001 - the run is saved all the same
+        logger.warning(
+            "The report in '%s' still says that the run goes on: it cannot be drawn anew (%s: %s).",
+            layout.given,
+            type(error).__name__,
+            error,
+        )
+
+
+def _entries(layout: Layout) -> Entries:
+    described = dvcyaml.read_entries(layout) if layout.dvcyaml_on else Entries()
+    known = {plot.path for plot in described.plots}
+    others = (Plot(path) for path in sorted(_plots(layout)) if path not in known)
+    return dataclasses.replace(described, plots=(*described.plots, *others))
 
 
 def _is_ours(report: Path) -> bool:

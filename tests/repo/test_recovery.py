@@ -197,13 +197,10 @@ def test_a_recovered_report_tells_how_long_the_run_went_on_not_when_it_was_recov
     assert "1 h 0 min" in held_in(repo, repo.experiments()["first"], "dvclive/report.md")
 
 
-@pytest.mark.parametrize(
-    "theirs", ["a report of the user's", "a plot nobody describes", "no report"]
-)
+@pytest.mark.parametrize("theirs", ["a report of the user's", "no report"])
 def test_recovery_draws_no_report_where_it_could_only_spoil_one(repo, theirs):
     report = repo.root / "dvclive" / "report.html"
-    undescribed = theirs == "a plot nobody describes"
-    killed(f"exp_name='first', dvcyaml={not undescribed}", REPORTED)
+    killed("exp_name='first'", REPORTED)
     if theirs == "a report of the user's":
         report.write_text("<p>I am running</p>")
     if theirs == "no report":
@@ -211,6 +208,31 @@ def test_recovery_draws_no_report_where_it_could_only_spoil_one(repo, theirs):
     before = report.read_bytes() if report.exists() else None
     assert main(["recover"]) == 0
     assert (report.read_bytes() if report.exists() else None) == before
+
+
+def test_a_recovered_report_says_how_the_run_ended_though_nobody_describes_a_plot(repo):
+    killed("exp_name='first', report='md', dvcyaml=None", REPORTED)
+    assert main(["recover"]) == 0
+    saved = held_in(repo, repo.experiments()["first"], "dvclive/report.md")
+    assert _status_in(saved) == "interrupted", "it says for ever that the run goes on"
+    assert "plots/custom/p.json" in saved or "custom/p" in saved, "the plot is gone"
+
+
+def test_a_report_that_cannot_be_drawn_anew_keeps_no_run_from_being_saved(repo, caplog):
+    killed("exp_name='first'")
+    (repo.root / "dvclive" / "params.yaml").write_text("lr: [")
+    assert main(["recover"]) == 0
+    assert "first" in repo.experiments(), "not saved"
+    assert "'dvclive' still says that the run goes on" in caplog.text, "the user is not told"
+    assert "The training goes on" not in caplog.text, "no training goes on"
+
+
+@pytest.mark.parametrize("started", ["yesterday", "", "0001-01-01T00:00:00"])
+def test_a_run_is_recovered_though_nobody_knows_when_it_began(repo, started):
+    killed("exp_name='first'")
+    rewrite(journal.read_all(repo.root)[0][0], started=started)
+    assert main(["recover"]) == 0
+    assert "first" in repo.experiments(), "a date kept the run from being saved"
 
 
 @pytest.mark.parametrize("first", ["outer", "inside"])
