@@ -169,7 +169,8 @@ def _and_what_it_leads_to(path: bytes, root: bytes) -> Iterator[bytes]:
 def _file_of(module: object, root: bytes) -> bytes | None:
     """A module's source file, relative to `root`; None for one from elsewhere or without one."""
     # Not getattr: a module may be lazy, and asking it for anything would load it.
-    file = getattr(module, "__dict__", {}).get("__file__")
+    facts = getattr(module, "__dict__", {})
+    file = facts.get("__file__")
     if not isinstance(file, str) or not file:
         return None
     path = os.fsencode(file)
@@ -177,6 +178,9 @@ def _file_of(module: object, root: bytes) -> bytes | None:
         return None
     if path.startswith(b"<") and path.endswith(b">"):
         # `python < train.py` calls its main program "<stdin>".
+        return None
+    if file == "frozen" and getattr(facts.get("__spec__"), "origin", None) == file:
+        # `python -m runpy`: a module that is part of the interpreter has no file.
         return None
     if not os.path.isabs(path):  # noqa: PTH117 - bytes
         path = os.path.abspath(path)  # noqa: PTH100 - bytes

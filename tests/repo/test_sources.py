@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from saved_runs import record_of, write_run
+from situations import python
 
 from dvclive_dvc.backend import Outcome
 from dvclive_dvc.repo import context, experiments, sources
@@ -219,6 +220,16 @@ def test_a_program_read_from_standard_input_is_no_script(repos, load, caplog):
     assert sources.script(context.detect()) is None
     assert sources.loaded(context.detect()) == ()
     assert not caplog.records
+
+
+def test_a_program_run_by_a_module_of_the_interpreter_is_not_warned_about(repos):
+    repos.make("git_and_dvc")
+    run = "from dvclive_dvc import Live; Live(report=None).end()"
+    # As `python -m runpy FILE`: the main program is `runpy`, frozen into the interpreter.
+    module = "import sys, runpy; main = sys.modules['__main__']; main.__spec__ = runpy.__spec__; "
+    frozen = "main.__file__ = runpy.__spec__.origin; "
+    done = python(module + frozen + run)
+    assert "not tracked" not in done.stderr, "'frozen' is no file of the user's"
 
 
 def test_an_interactive_session_has_no_script(repos, monkeypatch):
