@@ -148,6 +148,7 @@ class Outcome:
                file name.
     exit_code: the process's exit code where it ended by `sys.exit`.
     signal:    the signal's name (`SIGTERM`).
+    step:      the last complete step; None where there was none, or nobody noted it.
     """
 
     status: Status = Status.COMPLETED
@@ -155,6 +156,7 @@ class Outcome:
     raised_at: str | None = None
     exit_code: int | None = None
     signal: str | None = None
+    step: int | None = None
 
 
 @dataclass(frozen=True)

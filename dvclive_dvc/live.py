@@ -659,6 +659,7 @@ class Live:
         """Ends the run with how it ended; a second time only writes out what came since."""
         # Noted before anything can cut in: what is not saved is kept with how it ended.
         if not self._muted:
+            outcome = dataclasses.replace(outcome, step=self._last_step())
             self._outcome = outcome = self._outcome or outcome
         try:
             self._end_monitor()  # outside the lock, for which its thread may be waiting
@@ -666,9 +667,7 @@ class Live:
             self._close(outcome)
             raise
         with self._lock:
-            # The step after the last next_step() never began: say the last one that did.
-            if isinstance(self.summary.get("step"), int):
-                self._step = self.summary["step"]
+            self._step = self._last_step()
             if self._muted:
                 # Not ended: it is its parent that a forked child must not take the folder from.
                 return
@@ -700,6 +699,11 @@ class Live:
             "" if self.dir == "dvclive" else f"dir={self.dir!r}, ",
             step + 1 if isinstance(step, int) else 0,
         )
+
+    def _last_step(self) -> int | None:
+        # The step after the last next_step() never began: say the last one that did.
+        last = self.summary.get("step")
+        return last if isinstance(last, int) else self._step
 
     def _close(self, outcome: Outcome) -> None:
         """Lets go of everything, once: the folder may be another run's by the next time."""

@@ -33,11 +33,12 @@ def layout_of(record: Record) -> Layout:
     )
 
 
-def catch_up(layout: Layout) -> None:
+def catch_up(layout: Layout, step: int | None = None) -> None:
     """Brings metrics.json and the dvc.yaml up to the rows that were logged last.
 
     This is what `end()` would have written, and into the same files. What these hold beyond the
-    rows stays. Half-written files of the dead process are removed.
+    rows stays. Half-written files of the dead process are removed. `step` is the last complete one,
+    where the run could note that.
     """
     files.sweep(layout.root)
     # A file that cannot be written is saved as it is: better an old summary than no run.
@@ -45,13 +46,13 @@ def catch_up(layout: Layout) -> None:
         for _, path in _series(layout.metrics_dir):
             cut_torn_row(path)
     with contextlib.suppress(OSError):
-        _write_summary(layout)
+        _write_summary(layout, step)
     if layout.dvcyaml_on:
         with contextlib.suppress(OSError, RepositoryError):
             dvcyaml.Writer(layout, resume=True).write(_entries(layout))
 
 
-def _write_summary(layout: Layout) -> None:
+def _write_summary(layout: Layout, step: int | None) -> None:
     rows = {
         name: row
         for name, path in _series(layout.metrics_dir)
@@ -64,7 +65,8 @@ def _write_summary(layout: Layout) -> None:
     except ValueError:
         return
     if rows and isinstance(summary, dict):
-        files.replace_if_changed(layout.metrics_file, files.dump_json(brought_up(summary, rows)))
+        new = brought_up(summary, rows, step)
+        files.replace_if_changed(layout.metrics_file, files.dump_json(new))
 
 
 def _series(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -101,11 +103,14 @@ def last_row(path: Path) -> tuple[int, str] | None:
     return None
 
 
-def brought_up(summary: Mapping[str, Any], rows: Mapping[str, tuple[int, str]]) -> dict[str, Any]:
+def brought_up(
+    summary: Mapping[str, Any], rows: Mapping[str, tuple[int, str]], step: int | None = None
+) -> dict[str, Any]:
     """The summary with the last row's value of each metric in place of an older one.
 
-    The step is the one the file has: a step that `next_step()` did not complete never began,
-    for `end()` neither. Without one it is the last row's, where steps were set by hand.
+    Its step is the one given: on a full disk the file could not be written at the end. Without
+    one it is the one the file has: a step that `next_step()` did not complete never began, for
+    `end()` neither. Else it is the last row's, where steps were set by hand.
     """
     new: dict[str, Any] = json.loads(json.dumps(summary))
     for name, (_, cell) in rows.items():
@@ -118,9 +123,11 @@ def brought_up(summary: Mapping[str, Any], rows: Mapping[str, tuple[int, str]]) 
         # Equal as text: the summary knows better whether it is a number or a string.
         if last not in node or _cell(node[last]) != cell:
             node[last] = _value(cell)
-    step = max((step for step, _ in rows.values()), default=0)
-    if "step" not in new and step > 0:
+    latest = max((at for at, _ in rows.values()), default=0)
+    if step is not None:
         new["step"] = step
+    elif "step" not in new and latest > 0:
+        new["step"] = latest
     return new
 
 

@@ -140,7 +140,7 @@ def _save(record: Record, outcome: Outcome, redraw: Redraw | None) -> str:
         if not free:
             raise RunInProgressError(_OCCUPIED)
         layout = catchup.layout_of(record)
-        catchup.catch_up(layout)
+        catchup.catch_up(layout, outcome.step)
         began = _began(record)
         if redraw is not None and began is not None:
             run = Run(record.name, record.baseline, Mode.STANDALONE, saves=True)

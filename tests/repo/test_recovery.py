@@ -473,6 +473,18 @@ def test_a_folder_with_an_unsaved_run_is_not_overwritten(repo, caplog):
     assert "first" not in repo.experiments()
 
 
+def test_the_step_a_run_ended_with_is_told_though_its_summary_could_not_be_written(repo):
+    break_saving(repo)
+    python(TRAIN.format(arguments="exp_name='first'"))
+    summary = repo.root / "dvclive" / "metrics.json"
+    ended_with = json.loads(summary.read_text())
+    summary.write_text('{"loss": 1.0, "step": 0}')  # as the first step left it
+    mend_saving(repo)
+    (one,) = recovery.recover(repo.root)
+    held = json.loads(held_in(repo, one.commit, "dvclive/metrics.json"))
+    assert held == ended_with, "not what the end of the run would have written"
+
+
 def test_a_run_that_could_be_neither_saved_nor_noted_is_safe_from_the_next_in_its_process(repo):
     source = """
 import shutil
