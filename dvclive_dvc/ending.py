@@ -139,6 +139,8 @@ class _Hooks:
         self._last: BaseException | None = None
         # Where the program began; the frame tells at the end how it was left.
         self._program: FrameType | None = None
+        # The same of a worker of `multiprocessing`.
+        self._worker: FrameType | None = None
         # What calls of `sys.exit` would make of the program, those left out that were caught.
         self._exits: dict[int, Outcome] = {}
         self._worker_end: Callable[[], object] = _nothing
@@ -163,8 +165,8 @@ class _Hooks:
                 atexit.register(self.on_exit)
                 self._worker_end = _at_workers_end(self.on_worker_exit)
             self._take_signals()
-            frames = sys._current_frames()  # noqa: SLF001 - another thread may be calling
-            self._program = _outermost(frames.get(self.main))
+            self._program = _outermost(_present(self.main))
+            self._worker = _workers(_present(self.main))
 
     def drop(self, one: Watch) -> None:
         with self._lock:
@@ -173,7 +175,7 @@ class _Hooks:
             if self._watches or not self._installed:
                 return
             self._installed = False
-            self._program = self._last = None
+            self._program = self._worker = self._last = None
             self._exits.clear()
             # Where somebody hooked in after us, ours stays in their chain and lets all through.
             if sys.excepthook == self.on_exception:
@@ -261,16 +263,24 @@ class _Hooks:
 
     def _left(self) -> bool:
         """Whether this is the main thread and the program has been left."""
-        # Not kept in a variable: a frame that holds itself would keep the exception from going.
+        # As in `_present`, its own frame is in no variable: the exception could not go.
         begun = _outermost(sys._getframe())  # noqa: SLF001 - the one way to see who called
         return threading.get_ident() == self.main and begun is not self._program
 
     def on_exit(self) -> None:
         """`atexit`: the last thread has ended and nobody ended the run."""
-        exc = self._unseen()
-        exits = () if exc is not None or _returned(self._program) else tuple(self._exits.values())
         with _threads_allowed():
-            self._end_unless_stopped(exits[-1] if exits else outcome_of(exc))
+            self._end_unless_stopped(self._last_outcome())
+
+    def _last_outcome(self) -> Outcome:
+        exc = self._unseen()
+        if exc is not None:
+            return outcome_of(exc)
+        if self._worker is not None:
+            # From 3.13 on a worker's `atexit` comes, when its exception is gone.
+            return _left_with(self._worker.f_locals.get("exitcode"))
+        exits = () if _returned(self._program) else tuple(self._exits.values())
+        return exits[-1] if exits else Outcome()
 
     def on_worker_exit(self) -> None:
         """The end of a worker of `multiprocessing`, while what ended it is still on its way."""
@@ -405,8 +415,24 @@ class _Fate:
         _hooks.on_exit_gone(self.outcome)
 
 
+def _present(thread: int) -> FrameType | None:
+    # Whoever keeps it in a variable may hold itself, and with it what all its callers hold.
+    return sys._current_frames().get(thread)  # noqa: SLF001 - another thread may be asking
+
+
 def _outermost(frame: FrameType | None) -> FrameType | None:
     while frame is not None and frame.f_back is not None:
+        frame = frame.f_back
+    return frame
+
+
+def _workers(frame: FrameType | None) -> FrameType | None:
+    """The frame in which `multiprocessing` keeps the exit code of the worker that this is."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is None or process.parent_process() is None:
+        return None
+    code = process.BaseProcess._bootstrap.__code__  # noqa: SLF001 - nothing else tells
+    while frame is not None and frame.f_code is not code:
         frame = frame.f_back
     return frame
 
@@ -436,8 +462,7 @@ def outcome_of(exc: BaseException | None) -> Outcome:
     if exc is None:
         return Outcome()
     if isinstance(exc, SystemExit):
-        code = _exit_code(exc.code)
-        return Outcome(Status.FAILED, exit_code=code) if code else Outcome()
+        return _left_with(exc.code)
     if isinstance(exc, KeyboardInterrupt):
         return Outcome(Status.INTERRUPTED, signal=signal.SIGINT.name)
     kind = type(exc)
@@ -446,6 +471,11 @@ def outcome_of(exc: BaseException | None) -> Outcome:
         exception=f"{kind.__module__}.{kind.__qualname__}",
         raised_at=_raised_at(exc.__traceback__),
     )
+
+
+def _left_with(code: object) -> Outcome:
+    code = _exit_code(code)
+    return Outcome(Status.FAILED, exit_code=code) if code else Outcome()
 
 
 def _exit_code(code: object) -> int:
