@@ -382,7 +382,8 @@ def _threads_allowed() -> Iterator[None]:
 
     By then `threading._shutdown` has closed them: `concurrent.futures` refuses new work and
     cannot even be imported any more, and with it DVC. All threads have ended, so that nothing
-    but our own work comes of it.
+    but our own work comes of it. Python 3.12 starts none then for anybody: who uses threads to
+    save has to do without.
     """
     pools = sys.modules.get("concurrent.futures.thread")
     shutting_down = getattr(threading, "_SHUTTING_DOWN", None)

@@ -275,6 +275,12 @@ threading.Thread(target=lambda: (time.sleep(0.3), print("logged"))).start()
     assert done.stdout.split() == ["logged", "saved"]
 
 
+threads_at_exit = pytest.mark.skipif(
+    sys.version_info[:2] == (3, 12), reason="Python 3.12 starts no thread then"
+)
+
+
+@threads_at_exit
 def test_saving_at_exit_may_use_threads_and_import_what_uses_them():
     done = ended("""
 def finish(outcome):
@@ -286,6 +292,7 @@ ending.watch(finish)
     assert done.stdout.strip() == "[1, 2]", done.stderr
 
 
+@threads_at_exit
 def test_saving_at_exit_may_use_threads_that_were_in_use_before():
     done = ended("""
 from concurrent.futures import ThreadPoolExecutor

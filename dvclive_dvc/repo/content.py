@@ -538,6 +538,10 @@ def _shared_out(
 
     with concurrent.futures.ThreadPoolExecutor(jobs, "dvclive-cache") as pool:
         waiting: set[concurrent.futures.Future[list[tuple[int, Stored | None]]]] = set()
+        if not _has_a_thread(pool):
+            for batch in batches:
+                yield from all_of(batch)
+            return
         try:
             for batch in batches:
                 waiting.add(pool.submit(all_of, batch))
@@ -552,6 +556,15 @@ def _shared_out(
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+def _has_a_thread(pool: concurrent.futures.Executor) -> bool:
+    try:
+        pool.submit(int)
+    except RuntimeError:
+        # A limit; and Python 3.12 starts none once the main program is through, as when it saves.
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -397,16 +397,22 @@ def _digest(
     """The md5 and size of what is read from `fd`, written to `out` in the same pass."""
     hasher = hashlib.md5(usedforsecurity=False)
     if expected < TWO_THREADS:
-        size = 0
-        buffer = memoryview(bytearray(_PIECE))
-        while count := os.readv(fd, [buffer]):
-            hasher.update(buffer[:count])
-            if out is not None:
-                write_whole(out, buffer[:count])
-            size += count
-            told(count)
-        return hasher.hexdigest(), size
+        return _digest_alone(hasher, fd, out, told)
     return _digest_beside(hasher, fd, out, told)
+
+
+def _digest_alone(
+    hasher: Any, fd: int, out: int | None, told: Callable[[int], object]
+) -> tuple[str, int]:
+    size = 0
+    buffer = memoryview(bytearray(_PIECE))
+    while count := os.readv(fd, [buffer]):
+        hasher.update(buffer[:count])
+        if out is not None:
+            write_whole(out, buffer[:count])
+        size += count
+        told(count)
+    return hasher.hexdigest(), size
 
 
 def _digest_beside(
@@ -424,7 +430,11 @@ def _digest_beside(
             free.put(buffer)
 
     thread = threading.Thread(target=hashing, name="dvclive-md5", daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:
+        # As where a folder is cached: a limit, or the end of a program of Python 3.12.
+        return _digest_alone(hasher, fd, out, told)
     size = 0
     try:
         while True:

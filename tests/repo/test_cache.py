@@ -26,6 +26,7 @@ from dvclive_dvc.errors import (
 )
 from dvclive_dvc.repo.cache import ArtifactCache
 from dvclive_dvc.repo.gitignore import GitView
+from dvclive_dvc.repo.objects import TWO_THREADS
 
 
 @pytest.fixture
@@ -345,6 +346,27 @@ def test_one_job_is_enough(made, cache):
     for number in range(600):
         made.write(f"data/{number}", str(number))
     assert cache.add(made.root / "data").hashed.nfiles == 600
+    assert dvc_inside("status", cwd=made.root).strip().endswith("up to date.")
+
+
+@pytest.fixture
+def no_more_threads():
+    """No thread can be started: none has room for so large a stack."""
+    before = threading.stack_size(1 << 46)
+    yield
+    threading.stack_size(before)
+
+
+def test_data_is_cached_where_no_thread_can_be_started(made, cache, no_more_threads):
+    with pytest.raises(RuntimeError, match="start new thread"):
+        threading.Thread(target=int).start()
+    configure(made.root, "core.checksum_jobs", "4")
+    for number in range(600):
+        made.write(f"data/{number}", str(number))
+    large = made.write("large.bin", "x" * (TWO_THREADS + 1))
+    assert cache.add(made.root / "data").hashed.nfiles == 600
+    assert cache.add(large).pointer.exists()
+    threading.stack_size(0)
     assert dvc_inside("status", cwd=made.root).strip().endswith("up to date.")
 
 
