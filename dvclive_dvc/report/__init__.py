@@ -149,6 +149,8 @@ def redraw(layout: Layout, run: Run, started: datetime.datetime, outcome: Outcom
         facts = Facts(run, _entries(layout), started, last_step(layout), outcome, ended)
         for mode in modes:
             Reporter(layout, mode).draw(facts)
+            # Should saving fail, the next recovery must see when the run ended, not this one.
+            os.utime(layout.report_file(mode), (last, last))
     except Exception as error:  # noqa: BLE001 - the run is saved all the same
         logger.warning(
             "The report in '%s' still says that the run goes on: it cannot be drawn anew (%s: %s).",

@@ -193,6 +193,9 @@ def test_a_recovered_report_tells_how_long_the_run_went_on_not_when_it_was_recov
     last = began.timestamp() + 3600
     for path in (repo.root / "dvclive").rglob("*"):
         os.utime(path, (last, last))
+    break_saving(repo)
+    assert main(["recover"]) == 1
+    mend_saving(repo)
     assert main(["recover"]) == 0
     assert "1 h 0 min" in held_in(repo, repo.experiments()["first"], "dvclive/report.md")
 
