@@ -31,6 +31,8 @@ __all__ = ["Facts", "Reporter", "last_step", "redraw", "resolve_mode"]
 
 # A build may take this share of the run at most: one part in twenty of the time between builds.
 _PAUSE = 20
+# A loop that is over before anybody could open its report is drawn once, at its end.
+_AT_FIRST = 0.5  # seconds
 _opened: set[str] = set()
 
 
@@ -79,11 +81,12 @@ class Reporter:
         self._warned = False
         self._display: Display | None = None
         self._document: Document | None = None
-        self._next = -math.inf if mode else math.inf
+        self._next = time.monotonic() + _AT_FIRST if mode else math.inf
         if mode == "notebook":
             from .notebook import Display
 
             self._display = Display()
+            self._next = -math.inf  # there somebody looks on
 
     def due(self) -> bool:
         """Whether it is time for a build: 20 times as long ago as the last one took."""

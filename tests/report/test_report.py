@@ -41,11 +41,13 @@ def test_a_notebook_report_outside_a_notebook_is_warned_about_and_off(caplog):
     assert "report='html'" in caplog.text, "says what to do"
 
 
-def test_the_first_step_draws_a_report_and_the_next_ones_wait(layout):
+def test_a_run_of_half_a_second_is_drawn_at_its_end_alone(layout, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     reporter = Reporter(layout, "html")
-    assert reporter.due()
-    reporter.build(runs.facts(layout))
-    assert not reporter.due()
+    assert not reporter.due(), "nobody can have opened it yet"
+    now[0] += 0.6
+    assert reporter.due(), "a run that goes on has a report to look at"
 
 
 def test_a_report_is_due_after_twenty_times_what_the_last_one_took(layout, monkeypatch):
