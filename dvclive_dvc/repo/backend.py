@@ -9,9 +9,8 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import dvcyaml
 from ..backend import Entries, Mode, Outcome, Request, Run, Tracked
-from ..dvcyaml import Writer, read_entries
+from ..dvcyaml import Writer, mend, read_entries
 from ..errors import (
     ArtifactError,
     ArtifactNotFoundError,
@@ -132,7 +131,7 @@ class DvcBackend:
             self._unsaved = True
         before: tuple[Path, ...] = ()
         if request.resume:
-            dvcyaml.mend(layout, unread=False)
+            mend(layout, unread=False)
             before = tuple(self._logged_before(layout, left))
         if self._context.dvc_root is not None:
             former.forget(self._context.dvc_root, layout.root)

@@ -393,7 +393,7 @@ def _unchanged(git: Git, tree: bytes, paths: Iterable[bytes]) -> Iterator[bytes]
             continue
         with contextlib.suppress(OSError, KeyError):  # a partial clone may lack the object
             file = git.root / os.fsdecode(path)
-            data = _content(git, entry)
+            data = git.read(entry[1])
             if file.stat().st_size == len(data) and file.read_bytes() == data:
                 yield path
 
@@ -490,8 +490,8 @@ def _without_others_in(file: Path, git: Git, record: Record, tree: bytes) -> byt
         return tree
     before = trees.find(git.repo, trees.of_commit(git.repo, record.baseline), path)
     try:
-        text = _text(git, entry)
-        committed = _text(git, before) if before else None
+        text = git.read(entry[1]).decode()
+        committed = git.read(before[1]).decode() if before else None
         own = dvcyaml.without(text, committed, file=file, lost=_lost_in(git, record, tree))
     except (RepositoryError, UnicodeDecodeError) as error:
         logger.debug("'%s' enters the experiment as it is: %s", file, error)
@@ -500,16 +500,6 @@ def _without_others_in(file: Path, git: Git, record: Record, tree: bytes) -> byt
         return tree
     blob = git.write("blob", own.encode())
     return trees.changed(git, tree, {path: (entry[0], blob)})
-
-
-def _text(git: Git, entry: trees.Entry) -> str:
-    return _content(git, entry).decode()
-
-
-def _content(git: Git, entry: trees.Entry) -> bytes:
-    import pygit2
-
-    return git.repo[pygit2.Oid(raw=entry[1])].data  # type: ignore[attr-defined, no-any-return]
 
 
 def _lost_in(git: Git, record: Record, tree: bytes) -> Callable[[Path], bool]:

@@ -334,6 +334,12 @@ class Git:
         except UnicodeEncodeError:
             return False  # libgit2 is given names in UTF-8 alone
 
+    def read(self, sha: bytes) -> bytes:
+        """The content of the object with this raw hash. Raises KeyError where it is not there."""
+        import pygit2
+
+        return self.repo.odb.read(pygit2.Oid(raw=sha))[1]
+
     def write(self, kind: str, data: bytes) -> bytes:
         """Puts a "blob", "tree" or "commit" among the objects and returns its raw hash.
 

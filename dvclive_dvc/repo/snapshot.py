@@ -303,7 +303,7 @@ class Blobs:
             entry = self._absent.get(name)
             if entry is not None:
                 with contextlib.suppress(KeyError):  # a partial clone may lack it
-                    own = _content(self._git, entry[1]) + b"\n"
+                    own = self._git.read(entry[1]) + b"\n"
                     self._from_index[name] = entry
             known = self._attributes[folder] = above + own
         return known
@@ -478,12 +478,6 @@ def _read(path: bytes) -> bytes:
             return file.read() + b"\n"
     except OSError:
         return b""
-
-
-def _content(git: Git, blob: bytes) -> bytes:
-    import pygit2
-
-    return git.repo.odb.read(pygit2.Oid(raw=blob))[1]
 
 
 def named_like(git: Git, prefix: str, *endings: str) -> list[str]:
