@@ -6,6 +6,7 @@ exit code stays, a signal kills by its own disposition. The run is saved just be
 
 from __future__ import annotations
 
+import _sitebuiltins
 import atexit
 import contextlib
 import functools
@@ -67,12 +68,12 @@ class Watch:
 def watch(finish: Finish) -> Watch:
     """Calls `finish` once with how the run ended, should nobody else end it.
 
-    That is: the interpreter exits, by itself or by `sys.exit`, or a worker of `multiprocessing`
-    does; an exception leaves the program; SIGTERM or SIGHUP arrive; an exception ends the
-    thread that called this. Python shows nobody a SystemExit that the replaced `sys.exit` did
-    not raise (`raise SystemExit(3)`, an `exit` imported by name before this module was, one
-    that another process raised): such a run counts as completed, because `raise
-    SystemExit(main())` and `exit()` mostly end a program that did well. Only in this process,
+    That is: the interpreter exits, by itself or by `sys.exit` or `exit`, or a worker of
+    `multiprocessing` does; an exception leaves the program; SIGTERM or SIGHUP arrive; an exception
+    ends the thread that called this. Python shows nobody a SystemExit that was raised by other
+    means (`raise SystemExit(3)`, a `sys.exit` imported by name before this module was, one that
+    another process raised): such a run counts as completed, because `raise SystemExit(main())`
+    mostly ends a program that did well. Only in this process,
     not in a fork of it. A signal is taken only where it would have killed: never over the
     user's own handler, nor where it is ignored (as under nohup), and only when called from the
     main thread. A handler that the user puts over ours later has the last word: ours does nothing
@@ -358,12 +359,12 @@ if hasattr(os, "register_at_fork"):
     )
 
 
-def _noted(leave: Callable[[Any], Any]) -> Callable[..., Any]:
+def _noted(leave: Callable[..., Any]) -> Callable[..., Any]:
     # Under the name and module of the one it replaces, so that it is pickled as `sys.exit`.
     @functools.wraps(leave)
-    def noted(status: Any = None, /) -> Any:
+    def noted(*args: Any, **named: Any) -> Any:
         try:
-            return leave(status)
+            return leave(*args, **named)
         except SystemExit as exc:
             _hooks.on_sys_exit(exc)
             raise
@@ -372,8 +373,10 @@ def _noted(leave: Callable[[Any], Any]) -> Callable[..., Any]:
 
 
 # Nothing else in Python knows the exit code while the program still runs. For good, not while
-# there is a run: `sys.exit(main())` looks it up before `main` begins one.
+# there is a run: `sys.exit(main())` looks it up before `main` begins one. The `exit` and `quit`
+# that the site module puts among the builtins do not call it.
 sys.exit = _noted(sys.exit)
+_sitebuiltins.Quitter.__call__ = _noted(_sitebuiltins.Quitter.__call__)  # type: ignore[method-assign]
 
 
 @contextlib.contextmanager

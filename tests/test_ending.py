@@ -55,6 +55,9 @@ def ended(source: str, **more) -> subprocess.CompletedProcess[str]:
         ("sys.exit(3)", 3, {"status": "failed", "exit_code": 3}),
         ("sys.exit(-1)", 255, {"status": "failed", "exit_code": 255}),
         ("sys.exit('the reason')", 1, {"status": "failed", "exit_code": 1}),
+        ("exit()", 0, {"status": "completed"}),
+        ("exit(6)", 6, {"status": "failed", "exit_code": 6}),
+        ("quit(code='the reason')", 1, {"status": "failed", "exit_code": 1}),
         (
             "1 / 0",
             1,
@@ -212,6 +215,10 @@ def train():
 print(train()())
 """)
     assert done.stdout == "None\n", "what the caller had stays in memory"
+
+
+def test_exit_says_how_to_leave_as_ever():
+    assert ended("print(exit)").stdout.startswith("Use exit() or "), "what `exit` shows changed"
 
 
 def test_a_sys_exit_works_after_this_module_was_loaded_again():
