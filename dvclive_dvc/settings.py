@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .notices import logger
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -61,6 +63,12 @@ class Settings:
         import tempfile  # half of what importing this module would cost, and for tests alone
 
         root = Path(os.path.realpath(tempfile.mkdtemp(prefix="dvclive-")))
+        if not self.rank:
+            logger.warning(
+                "DVCLIVE_TEST is set: the run is logged to '%s' and saved nowhere. "
+                "Unset the variable for one that counts.",
+                root,
+            )
         return dataclasses.replace(
             layout,
             given=str(root),

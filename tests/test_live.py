@@ -702,6 +702,7 @@ def test_a_test_run_leaves_nothing_in_the_working_directory(tmp_path, dvcyaml):
     assert list((tmp_path / "work").iterdir()) == []
     folder = Path(done.stdout.split()[-1])
     assert folder.is_relative_to(tmp_path / "tmp"), "`dir` is where the files are"
+    assert f"DVCLIVE_TEST is set: the run is logged to '{folder}'" in done.stderr, "lost, untold"
     assert summary_file(folder)["m"] == 1
 
 
