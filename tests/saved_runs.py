@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from dvclive_dvc.repo import git, reflog
+from dvclive_dvc.repo import git, merges, reflog
 from dvclive_dvc.repo.record import Process, Record, Source
 
 if TYPE_CHECKING:
@@ -59,5 +59,6 @@ def record_of(
         "started": "2026-01-02T03:04:05+00:00",
         "git": place.variables,
         "reflog": reflog.length(place.git_dir),
+        "merging": merges.unconcluded(place.git_dir),
     }
     return Record(**{**facts, **more})

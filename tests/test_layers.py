@@ -60,7 +60,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "repo.trees",
         }
     ),
-    frozenset({"repo.git", "repo.objects", "repo.record", "repo.reflog"}),
+    frozenset({"repo.git", "repo.merges", "repo.objects", "repo.record", "repo.reflog"}),
     frozenset({"backend"}),
     frozenset({"layout", "files", "losses", "occupied", "yamltext"}),
     frozenset({"notices"}),

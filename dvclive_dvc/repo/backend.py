@@ -248,6 +248,7 @@ class DvcBackend:
             started=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             git=context.git,
             reflog=context.reflog,
+            merging=context.merging,
         )
 
     def track(self, path: Path, *, cache: bool = True) -> Tracked:

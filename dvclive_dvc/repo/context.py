@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..backend import Mode
-from . import reflog
+from . import merges, reflog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,6 +50,7 @@ class Context:
     notes:     sentences about a half-set or stale environment, for the user.
     git:       the GIT_* variables that led to `git_root` (`git.Place.variables`).
     reflog:    how many bytes HEAD's reflog had when the run began.
+    merging:   the merges that were under way then (`merges.unconcluded`).
     """
 
     cwd: Path
@@ -64,6 +65,7 @@ class Context:
     notes: tuple[str, ...] = ()
     git: Mapping[str, str] = field(default_factory=dict)
     reflog: int = 0
+    merging: tuple[str, ...] = ()
 
 
 def find_dvc_root(start: Path, stop: Path | None) -> Path | None:
@@ -104,6 +106,7 @@ def detect(cwd: Path | None = None, environ: Mapping[str, str] = os.environ) -> 
         notes=(note,) if note else (),
         git=place.variables if place else {},
         reflog=reflog.length(place.git_dir) if place else 0,
+        merging=merges.unconcluded(place.git_dir) if place else (),
     )
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from .. import dvcyaml, files
 from ..errors import InvalidValueError, RepositoryError, SaveError
 from ..notices import logger
-from . import belongings, reflog, trees
+from . import belongings, merges, reflog, trees
 from .git import Git, common_dir, make_folder, packed_ref
 from .record import reference
 from .snapshot import Blobs, Status, Tracked
@@ -265,7 +265,8 @@ def _tree(
 ) -> bytes:
     # The run's own files are read and compressed while `git status` looks at what is tracked.
     blobs = Blobs(git)
-    kept_by_dvc = _kept_by_dvc_where_it_ran(git, record)
+    begun = _merges_begun(git, record)
+    kept_by_dvc = _kept_by_dvc_where_it_ran(git, record, begun)
     own = {
         path
         for path in _own_files(git, record, covered, others)
@@ -276,11 +277,13 @@ def _tree(
     look = status.result()
     worked_on, moves = _worked_on(git, record, look.commit)
     then = trees.of_commit(git.repo, worked_on)
-    carried = _carried(git, look, then)
+    carried = _carried(git, look, then, begun)
     tracked = look.seen_from(worked_on, then, carried)
     lost = {*look.staged, *look.on_disk} - {*tracked.staged, *tracked.on_disk} - own
+    merged = set(_changed(git, then, begun, lost))
+    lost -= merged
     lost -= {*_of_others(record, others, lost), *_unchanged(git, then, lost)}
-    _tell_of_move(record, look, tracked, lost)
+    _tell_of_move(record, look, tracked, lost, merged)
     theirs = _of_others(record, others, tracked.index.keys() - own)
     for path, before in tracked.on_disk.items():
         if path not in theirs and path not in own:
@@ -297,7 +300,8 @@ def _tree(
     changes.update(dict.fromkeys(tracked.on_disk))
     changes.update((path, tracked.index[path]) for path in theirs)
     read = blobs.result()
-    brought = _brought(git, look, carried, moves, {path: read[path] for path in own & read.keys()})
+    own_now = {path: read[path] for path in own & read.keys()}
+    brought = _brought(git, look, carried, moves, begun, own_now)
     changes.update((path, entry) for path, entry in read.items() if path not in brought)
     changes.update(_sources(git, record, tracked.base, changes))
     for name, data in overrides.items():
@@ -368,21 +372,50 @@ def _is_made_of(repo: pygit2.Repository, commit: str, former: str) -> bool:
         return False
 
 
-def _carried(git: Git, look: Tracked, then: bytes) -> Callable[[bytes], bool]:
+def _merges_begun(git: Git, record: Record) -> dict[bytes, int]:
+    """The trees of the merges that began while the run went on and wait for their commit."""
+    import pygit2
+
+    found = {}
+    for one, when in merges.begun(Path(git.repo.path), record.merging).items():
+        # Nothing holds such a tree against `git gc`.
+        with contextlib.suppress(KeyError, ValueError, pygit2.GitError):
+            found[git.repo[one].peel(pygit2.Tree).id.raw] = when
+    return found
+
+
+def _carried(
+    git: Git, look: Tracked, then: bytes, begun: Collection[bytes]
+) -> Callable[[bytes], bool]:
     """Whether what is uncommitted of a path may come from the working tree of the tree `then`.
 
     `git switch` takes a change along exactly where both commits have the same, and `git reset
-    --soft` leaves the index as it was.
+    --soft` leaves the index as it was. A merge begins only on files without changes, so one that
+    it has otherwise is its own.
     """
-    if then == look.base:
+    arrived = {look.base, *begun} - {then}
+    if not arrived:
         return lambda _: True
+    in_conflict = set(look.conflict)
 
     def carried(path: bytes) -> bool:
         before = trees.find(git.repo, then, path)
-        in_index = path in look.index and look.index[path] == before
-        return in_index or trees.find(git.repo, look.base, path) == before
+        now = look.index[path] if path in look.index else trees.find(git.repo, look.base, path)
+        if now == before and path not in in_conflict:
+            return True
+        return all(trees.find(git.repo, tree, path) == before for tree in arrived)
 
     return carried
+
+
+def _changed(
+    git: Git, tree: bytes, others: Collection[bytes], paths: Iterable[bytes]
+) -> Iterator[bytes]:
+    """Those of the paths that any of the other trees has otherwise than a tree."""
+    for path in paths if others else ():
+        entry = trees.find(git.repo, tree, path)
+        if any(trees.find(git.repo, one, path) != entry for one in others):
+            yield path
 
 
 def _unchanged(git: Git, tree: bytes, paths: Iterable[bytes]) -> Iterator[bytes]:
@@ -403,14 +436,16 @@ def _brought(
     look: Tracked,
     carried: Callable[[bytes], bool],
     moves: Collection[reflog.Move],
+    begun: Mapping[bytes, int],
     own: Mapping[bytes, trees.Entry],
 ) -> Collection[bytes]:
     """Those of the run's own files that another commit's took the place of.
 
-    They are as HEAD has them, not written since it moved, and no commit was made of them.
+    They are as HEAD or a merge has them, not written since that came, and no commit was made of
+    them.
     """
     foreign = [path for path, entry in own.items() if not carried(path)]
-    moved = reflog.last_written(Path(git.repo.path))
+    arrived = {look.base: reflog.last_written(Path(git.repo.path)), **begun}
     made = [
         (trees.of_commit(git.repo, move.old), trees.of_commit(git.repo, move.new))
         for move in moves
@@ -418,23 +453,25 @@ def _brought(
     ]
 
     def is_brought(path: bytes) -> bool:
-        if trees.find(git.repo, look.base, path) != own[path]:
-            return False
+        by = [arrived[tree] for tree in arrived if trees.find(git.repo, tree, path) == own[path]]
         if any(trees.find(git.repo, a, path) != trees.find(git.repo, b, path) for a, b in made):
             return False
         place = os.path.join(os.fsencode(git.root), path)  # noqa: PTH118 - bytes
         with contextlib.suppress(FileNotFoundError):
-            return moved is None or os.lstat(place).st_mtime_ns <= moved
-        return True
+            written = os.lstat(place).st_mtime_ns
+            return any(when is None or written <= when for when in by)
+        return bool(by)
 
     return set(filter(is_brought, foreign))
 
 
-def _kept_by_dvc_where_it_ran(git: Git, record: Record) -> Callable[[bytes], bool]:
+def _kept_by_dvc_where_it_ran(
+    git: Git, record: Record, begun: Collection[bytes]
+) -> Callable[[bytes], bool]:
     """Tells of data whose pointer file left the disk with another commit's files."""
     seen = git.head or record.baseline
     then = trees.of_commit(git.repo, _worked_on(git, record, seen)[0])
-    if then == trees.of_commit(git.repo, seen):
+    if not {trees.of_commit(git.repo, seen), *begun} - {then}:
         return lambda _: False
 
     def kept(path: bytes) -> bool:
@@ -445,9 +482,23 @@ def _kept_by_dvc_where_it_ran(git: Git, record: Record) -> Callable[[bytes], boo
     return kept
 
 
-def _tell_of_move(record: Record, look: Tracked, taken: Tracked, lost: set[bytes]) -> None:
-    """Says where HEAD moved while the run went on, and what is `lost`: changed, not committed."""
+def _tell_of_move(
+    record: Record, look: Tracked, taken: Tracked, lost: set[bytes], merged: set[bytes]
+) -> None:
+    """Says where HEAD moved while the run went on, and what is `lost`: changed, not committed.
+
+    Or that HEAD stayed, and a merge that waits for its commit has changed what is `merged`.
+    """
     if look.commit == record.baseline and taken.base == look.base:
+        if merged:
+            logger.warning(
+                "Since the run '%s' began, a merge or the like has changed '%s'%s and waits to be "
+                "concluded; the experiment has the version of %s, which the run had.",
+                record.name,
+                os.fsdecode(min(merged)),
+                f" and {len(merged) - 1} more" if len(merged) > 1 else "",
+                taken.commit[:7],
+            )
         return
     text = (
         f"HEAD has moved since the run '{record.name}' began; the experiment belongs to the commit "

@@ -334,10 +334,15 @@ def _record(run: Mapping[str, Any]) -> Record:
         started=_is(str, run["started"]),
         git={_is(str, name): _is(str, value) for name, value in run["git"].items()},
         reflog=_is((int, type(None)), run.get("reflog")),
+        merging=_texts_or_none(run.get("merging")),
     )
 
 
 _TEXT_OR_NONE = (str, type(None))
+
+
+def _texts_or_none(value: Any) -> tuple[str, ...] | None:
+    return None if value is None else tuple(_is(str, one) for one in _is(list, value))
 
 
 def _is(kinds: type | tuple[type, ...], value: Any) -> Any:

@@ -53,6 +53,7 @@ class Record:
     started:  ISO 8601, UTC.
     git:      the GIT_* variables that led to the repository (`git.Place.variables`).
     reflog:   how long HEAD's reflog was at the beginning; None in a former version's journal.
+    merging:  the merges that were under way then (`merges.unconcluded`); None likewise.
     """
 
     id: str
@@ -72,6 +73,7 @@ class Record:
     started: str
     git: Mapping[str, str] = field(default_factory=dict)
     reflog: int | None = None
+    merging: tuple[str, ...] | None = None
 
 
 def reference(baseline: str, name: str) -> str:

@@ -555,6 +555,117 @@ def test_uncommitted_changes_that_cannot_enter_are_named(repos, caplog):
     )
 
 
+@pytest.mark.parametrize("program", ["git", None], ids=["by git", "by libgit2"])
+@pytest.mark.parametrize("how", ["merge", "cherry-pick", "revert", "stash", "rebase", "no-commit"])
+def test_a_merge_that_stops_while_a_run_goes_on_brings_nothing_in(
+    repos, caplog, monkeypatch, how, program
+):
+    repo = repos.make("git_and_dvc")
+    with_a_conflict_ahead(repo)
+    before = repo.git("ls-tree", "-r", "HEAD").splitlines()
+    record = record_of(repo, include=("conf",))
+    write_run(record.dir)
+    repo.write("README.md", "what ran\n")
+    bring_in(repo, how)
+    assert "only-there.txt" in repo.git("ls-files"), "the test is none where nothing came in"
+    if program is None:
+        monkeypatch.setattr(experiments.Git, "program", None)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "dvclive_dvc"):
+        commit = experiments.save(record, Outcome())
+    listing = repo.git("ls-tree", "-r", commit).splitlines()
+    ours = [one for one in listing if "\tdvclive/" not in one and "README" not in one]
+    assert ours == [one for one in before if "README" not in one], "the other's changes enter"
+    if how != "rebase":
+        assert readme_of(repo, commit) == "what ran", "an edit of the user's is lost"
+    (said,) = caplog.records
+    assert ("HEAD has moved" if how == "rebase" else "a merge or the like") in said.message
+    assert "is in conflict" not in said.message, "what is not in the experiment is told of it"
+    assert "Left out" not in said.message, "nothing of the user's is left out"
+
+
+def with_a_conflict_ahead(repo):
+    """Branches of one start: `other`, and the one that HEAD is on, which has otherwise one line."""
+    names = ("both.txt", "conf/x.yaml", "taken.txt", "disputed.txt")
+    for name in names:
+        repo.write(name, "a\nb\nc\nd\ne\nf\n")
+    repo.write("gone.txt", "there\n")
+    repo.commit()
+    repo.git("branch", "mine")
+    for name in names:
+        repo.write(name, "the other's\nb\nc\nd\ne\nf\n")
+    repo.write("only-there.txt", "the other's\n")
+    (repo.root / "gone.txt").unlink()
+    repo.git("add", "-A", ".")
+    repo.git("commit", "-q", "-m", "the other's")
+    repo.git("branch", "other")
+    repo.git("revert", "--no-edit", "HEAD")
+    repo.git("branch", "reverted")
+    repo.git("switch", "-q", "mine")
+    repo.git("checkout", "other", "--", ".")
+    repo.git("rm", "-q", "gone.txt")
+    repo.git("stash", "-q")
+    for name in names[:2]:
+        repo.write(name, "a\nb\nc\nd\ne\nmine\n")
+    repo.write("disputed.txt", "mine\nb\nc\nd\ne\nf\n")
+    repo.git("commit", "-q", "-a", "-m", "mine")
+
+
+def bring_in(repo, how):
+    """Has Git change the files as `other` did, and stop before there is a commit of it."""
+    commands = {
+        "merge": ["merge", "other"],
+        "no-commit": ["merge", "--no-commit", "-X", "theirs", "other"],
+        "cherry-pick": ["cherry-pick", "other"],
+        "revert": ["revert", "--no-edit", "reverted"],
+        "stash": ["stash", "pop"],
+        "rebase": ["rebase", "--autostash", "other"],
+    }
+    subprocess.run(["git", *commands[how]], cwd=repo.root, capture_output=True, check=False)
+
+
+@pytest.mark.parametrize("edited", [True, False], ids=["edited since", "untouched"])
+def test_a_merge_that_stopped_before_a_run_is_what_ran(repos, caplog, edited):
+    repo = repos.make("git_and_dvc")
+    with_a_conflict_ahead(repo)
+    bring_in(repo, "merge")
+    record = record_of(repo)
+    write_run(record.dir)
+    if edited:
+        repo.write("disputed.txt", "resolved\n")
+    commit = experiments.save(record, Outcome())
+    for name in ("disputed.txt", "both.txt", "taken.txt"):
+        there = (repo.root / name).read_text().strip()
+        assert repo.git("show", f"{commit}:{name}") == there, f"{name} is not what ran"
+    assert "only-there.txt" in files_of(repo, commit), "the merge had brought it before the run"
+    assert "'disputed.txt' is in conflict" in caplog.text, "nobody is told of the conflict"
+    assert "a merge or the like" not in caplog.text, "it is told of as if it came later"
+
+
+def test_data_whose_pointer_a_merge_took_away_does_not_get_into_git(repos):
+    repo = repos.make("git_and_dvc")
+    repo.write("conf/values", "1\n")
+    repo.write("conf/raw", "data\n")
+    repo.dvc("add", "-q", "conf/raw")
+    repo.commit()
+    repo.git("switch", "-q", "-c", "without")
+    repo.git("rm", "-q", "conf/raw.dvc", "conf/.gitignore")
+    repo.write("README.md", "the other's\n")
+    repo.git("commit", "-q", "-a", "-m", "without")
+    repo.git("switch", "-q", "-")
+    repo.write("README.md", "mine\n")
+    repo.git("commit", "-q", "-a", "-m", "mine")
+    before = files_of(repo, "HEAD")
+    record = record_of(repo, include=("conf",))
+    write_run(record.dir)
+    subprocess.run(["git", "merge", "without"], cwd=repo.root, capture_output=True, check=False)
+    assert not (repo.root / "conf" / "raw.dvc").exists(), "the test is none where it is there"
+    listing = files_of(repo, experiments.save(record, Outcome()))
+    assert [one for one in listing if "dvclive" not in one] == before, (
+        "Git has the bytes that DVC keeps, or the pointer is lost"
+    )
+
+
 def test_the_working_directory_may_change(repos, tmp_path, monkeypatch):
     repo = repos.make("git_and_dvc")
     record = record_of(repo)

@@ -47,6 +47,7 @@ def record_in(root: Path, **changes) -> Record:
         started="2026-01-02T03:04:05+00:00",
         git={"GIT_DIR": str(root / "elsewhere.git")},
         reflog=1234,
+        merging=("c" * 40,),
     )
     return dataclasses.replace(record, **changes)
 
@@ -97,14 +98,14 @@ def test_a_journal_reads_back_as_it_was_written(tmp_path):
     assert only(tmp_path).outcome is None
 
 
-def test_a_journal_of_a_version_that_knew_of_no_reflog_is_read(tmp_path):
+def test_a_journal_of_a_version_that_knew_of_no_reflog_or_merge_is_read(tmp_path):
     record = record_in(tmp_path)
     journal.write(record)
     path = journal.path_of(record)
     document, end = json.JSONDecoder().raw_decode(path.read_text())
-    del document["run"]["reflog"]
+    del document["run"]["reflog"], document["run"]["merging"]
     path.write_text(json.dumps(document) + path.read_text()[end:])
-    assert only(tmp_path).record == dataclasses.replace(record, reflog=None)
+    assert only(tmp_path).record == dataclasses.replace(record, reflog=None, merging=None)
 
 
 # Surrogates are what Python makes of a file name that is not UTF-8.

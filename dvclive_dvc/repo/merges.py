@@ -1,0 +1,42 @@
+"""Merges that Git has begun and not concluded: what they put on disk without moving HEAD."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+# The first is the tree of all that a merge put on disk, conflicts with their marks
+# (merge-ort.c, merge_switch_to_result). A rebase, a cherry-pick, a revert and `git stash pop` leave
+# it as well, where they stop. The others are the commits that come in, for a Git before 2.34 and
+# for what waits for its commit without a conflict.
+_NAMES = ("AUTO_MERGE", "MERGE_HEAD", "CHERRY_PICK_HEAD")
+
+
+def unconcluded(git_dir: Path) -> tuple[str, ...]:
+    """The trees and commits of the merges that are under way, as full hashes."""
+    return tuple(one for name in _NAMES for one in _hashes(git_dir, name))
+
+
+def begun(git_dir: Path, already: Collection[str] | None) -> dict[str, int]:
+    """Those of `unconcluded` that are not `already` known, with when they came.
+
+    That is by the file system's clock, in nanoseconds: what they put on disk is not younger. None
+    where nobody looked before; then none is known to have come since.
+    """
+    found = {}
+    for name in _NAMES if already is not None else ():
+        for one in set(_hashes(git_dir, name)).difference(already or ()):
+            with contextlib.suppress(FileNotFoundError):  # concluded just now
+                found[one] = (git_dir / name).stat().st_mtime_ns
+    return found
+
+
+def _hashes(git_dir: Path, name: str) -> list[str]:
+    try:
+        return (git_dir / name).read_text("ascii").split()
+    except (OSError, UnicodeDecodeError):
+        return []
