@@ -346,14 +346,33 @@ def _worked_on(git: Git, record: Record, seen: str) -> tuple[str, list[reflog.Mo
     the run began.
     """
     moves = reflog.moves(Path(git.repo.path), record.reflog, record.baseline, seen)
-    reached = record.baseline
+    reached = at = record.baseline
     for move in moves:
         if move.new == move.old:
             continue
-        if move.old != reached or not move.committed or move.new not in git.repo:
+        if move.old != at or move.new not in git.repo:
             return reached, moves
-        reached = move.new
-    return (seen if reached == seen or _is_made_of(git.repo, seen, reached) else reached), moves
+        at = move.new
+        if move.committed and _were_left_alone(git.repo, reached, move):
+            reached = move.new
+        elif move.committed:
+            return reached, moves
+    if at == reached and (reached == seen or _is_made_of(git.repo, seen, reached)):
+        return seen, moves
+    return reached, moves
+
+
+def _were_left_alone(repo: pygit2.Repository, reached: str, made: reflog.Move) -> bool:
+    """Whether a commit is made of the files of `reached`, though HEAD was put elsewhere meanwhile.
+
+    `git reset --soft` and `--mixed` leave the files alone, so each that HEAD has otherwise then is
+    in the next `git commit -a`; after any other move those are as HEAD has them.
+    """
+    ran, moved, new = (trees.of_commit(repo, one) for one in (reached, made.old, made.new))
+    return all(
+        trees.find(repo, new, path) != trees.find(repo, moved, path)
+        for path in trees.differing(repo, ran, moved)
+    )
 
 
 def _is_made_of(repo: pygit2.Repository, commit: str, former: str) -> bool:

@@ -64,6 +64,15 @@ def find_files(
             yield path, entry
 
 
+def differing(repo: pygit2.Repository, a: bytes, b: bytes) -> Iterator[bytes]:
+    """The paths, of all but folders, that two trees have otherwise."""
+    import pygit2
+
+    one, other = (repo[pygit2.Oid(raw=tree)].peel(pygit2.Tree) for tree in (a, b))
+    for delta in one.diff_to_tree(other).deltas:
+        yield delta.new_file.raw_path
+
+
 def of_commit(repo: pygit2.Repository, commit: str) -> bytes:
     """The raw hash of a commit's tree. Raises KeyError where the commit is not there."""
     import pygit2

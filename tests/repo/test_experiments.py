@@ -538,6 +538,53 @@ def test_a_reset_that_leaves_the_files_alone_loses_nothing_untold(repos, caplog,
     assert right or how == "--mixed", "the index tells that the edit was there while it ran"
 
 
+@pytest.mark.parametrize("how", ["--soft", "--mixed"])
+def test_a_commit_that_is_taken_back_and_made_anew_is_what_ran(repos, caplog, how):
+    repo = repos.make("git_and_dvc")
+    repo.write("README.md", "a draft\n")
+    repo.write("config.yaml", "lr: 0.1\n")
+    repo.commit()
+    record = record_of(repo)
+    write_run(record.dir)
+    repo.write("README.md", "what ran\n")
+    repo.git("reset", "-q", how, "HEAD~1")
+    repo.git("add", "config.yaml")
+    repo.git("commit", "-q", "-a", "-m", "anew")
+    commit = experiments.save(record, Outcome())
+    assert readme_of(repo, commit) == "what ran", "the baseline's version is not what ran"
+    assert repo.git("show", f"{commit}:config.yaml") == "lr: 0.1"
+    assert "has changed the files" not in caplog.text, "nothing has"
+
+
+def test_a_commit_made_after_a_hard_reset_is_not_what_ran(repos, caplog):
+    repo = repos.make("git_and_dvc")
+    repo.write("README.md", "what ran\n")
+    repo.write("config.yaml", "lr: 0.1\n")
+    repo.commit()
+    record = record_of(repo)
+    write_run(record.dir)
+    repo.git("reset", "-q", "--hard", "HEAD~1")
+    repo.write("README.md", "written after\n")
+    repo.git("commit", "-q", "-a", "-m", "another")
+    commit = experiments.save(record, Outcome())
+    assert readme_of(repo, commit) == "what ran"
+    assert repo.git("show", f"{commit}:config.yaml") == "lr: 0.1", "it left the disk, not the run"
+    assert "has changed the files" in caplog.text, "nobody is told"
+
+
+def test_what_is_committed_after_head_was_away_and_came_back_is_what_ran(repos):
+    repo = repos.make("git_and_dvc")
+    with_another_branch(repo)
+    record = record_of(repo)
+    write_run(record.dir)
+    repo.git("switch", "-q", "other")
+    repo.git("switch", "-q", "-")
+    repo.write("README.md", "edited\n")
+    repo.git("commit", "-q", "-a", "-m", "edited")
+    commit = experiments.save(record, Outcome())
+    assert readme_of(repo, commit) == "edited", "what was edited there is lost by a commit of it"
+
+
 def test_uncommitted_changes_that_cannot_enter_are_named(repos, caplog):
     repo = repos.make("git_and_dvc")
     repo.write("config.yaml", "lr: 0.1\n")
