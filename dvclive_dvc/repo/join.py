@@ -18,7 +18,7 @@ from ..errors import RepositoryError
 from ..notices import logger
 from . import belongings
 from .git import Git
-from .snapshot import submodule_around
+from .snapshot import Blobs, submodule_around
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -59,6 +59,15 @@ def into_dvc_commit(
                 for file in belongings.below(path, kept)
             }
         )
+        raw = set(Blobs(git).without_lfs(paths))
+        if raw:
+            logger.warning(
+                "Git LFS tracks '%s'%s and is not set up here, so what is on disk there stays out "
+                "of the experiment. Run `git lfs install` to have it in the next one.",
+                os.fsdecode(min(raw)),
+                f" and {len(raw) - 1} more" if len(raw) > 1 else "",
+            )
+            paths = [path for path in paths if path not in raw]
         if paths:
             _add(git, b"\0".join(paths) + b"\0")
     except (RepositoryError, OSError) as error:

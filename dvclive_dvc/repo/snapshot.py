@@ -19,7 +19,7 @@ from .git import Git, answer, is_true
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import BinaryIO
 
 _STATUS = (
@@ -349,21 +349,28 @@ class Blobs:
             for path, before in self._waiting.items():
                 self._clean_alone(path, before)
 
-    def _pass_over_lfs(self) -> None:
-        """Keeps what Git LFS tracks as it is staged, where Git LFS is not set up.
+    def without_lfs(self, paths: Iterable[bytes]) -> list[bytes]:
+        """Those of the paths that Git LFS tracks, where Git LFS is not set up.
 
-        Git takes the raw bytes then, which nobody gets out of a history again. There may be
-        hundreds of such files, in a container that lacks the user's own configuration, say.
+        Git takes the raw bytes then, which nobody gets out of a history again.
         """
         git = self._git
         if git.setting("filter.lfs.clean") or git.setting("filter.lfs.process"):
-            return
-        possible = [path for path in self._waiting if b"filter=lfs" in self._rules(path)]
+            return []
+        possible = [path for path in paths if b"filter=lfs" in self._rules(path)]
         if not possible:
-            return
+            return []
         names = b"".join(path + b"\0" for path in possible)
         told = iter(git.ask("check-attr", "-z", "--stdin", "filter", given=names).split(b"\0"))
-        found = [path for path, _, value in zip(told, told, told, strict=False) if value == b"lfs"]
+        return [path for path, _, value in zip(told, told, told, strict=False) if value == b"lfs"]
+
+    def _pass_over_lfs(self) -> None:
+        """Keeps what Git LFS tracks as it is staged, where Git LFS is not set up.
+
+        There may be hundreds of such files, in a container that lacks the user's own
+        configuration, say.
+        """
+        found = self.without_lfs(self._waiting)
         kept = {path: self._waiting.pop(path) for path in found}
         changed = [path for path in found if path not in self._unchanged]
         for lost, paths in (

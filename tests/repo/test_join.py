@@ -121,3 +121,24 @@ def test_a_dvcyaml_in_a_submodule_does_not_take_its_place(repos, caplog):
     assert joined(repo, layout=Layout.at("dvclive", "clean/dvc.yaml")) == {"dvclive/metrics.json"}
     assert repo.git("ls-files", "-s", "clean").startswith("160000"), "the submodule's entry is gone"
     assert "'clean/dvc.yaml' lies in the submodule 'clean'" in caplog.text, "nobody was told"
+
+
+def test_what_a_clean_filter_takes_joins_as_the_filter_makes_it(repo):
+    repo.git("config", "filter.up.clean", "tr a-z A-Z")
+    put("dvclive/metrics.json", "dvclive/plots/images/a.png")
+    Path(".gitattributes").write_text("*.png filter=up\n")
+    assert joined(repo) == {"dvclive/metrics.json", "dvclive/plots/images/a.png"}
+    text = repo.git("show", ":dvclive/plots/images/a.png")
+    assert text == "DVCLIVE/PLOTS/IMAGES/A.PNG", "the filter was passed by"
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_what_git_lfs_tracks_never_joins_as_raw_bytes(repo, caplog, tracked):
+    put("dvclive/metrics.json", "dvclive/plots/images/a.png")
+    if tracked:
+        Path("dvclive/plots/images/a.png").write_text("version https://git-lfs")
+        repo.commit("dvclive/plots/images/a.png")
+        put("dvclive/plots/images/a.png")
+    Path(".gitattributes").write_text("*.png filter=lfs -text\n")
+    assert joined(repo) == {"dvclive/metrics.json"}, "raw bytes are in DVC's index"
+    assert "Git LFS tracks 'dvclive/plots/images/a.png' and is not set up" in caplog.text
