@@ -260,6 +260,7 @@ def _told(one: Recovered) -> dict[str, Any]:
         "status": one.outcome.status.value,
         "commit": one.commit,
         "error": one.error,
+        "edited": list(one.edited),
     }
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -70,11 +71,23 @@ def test_recover_tells_programs_the_same_in_json(repo, capsys):
                 "status": "interrupted",
                 "commit": repo.experiments()["first"],
                 "error": None,
+                "edited": [],
             }
         ],
         "elsewhere": [],
         "unreadable": [],
     }
+
+
+def test_recover_names_what_was_edited_after_the_run_died(repo, capsys, caplog):
+    killed()
+    time.sleep(0.05)  # longer than a tick of the file system's clock
+    repo.write("README.md", "edited\n")
+    code, out, err = said(capsys, "recover", "--json")
+    assert code == 0, out + err
+    (one,) = json.loads(out)["recovered"]
+    assert one["edited"] == ["README.md"], "programs are not told"
+    assert "'README.md' changed after the last sign of life" in caplog.text, "people are not told"
 
 
 def test_recover_list_saves_nothing(repo, capsys):

@@ -45,6 +45,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "repo.belongings",
             "repo.content",
             "repo.dvcconfig",
+            "repo.edits",
             "repo.gitignore",
             "repo.pointer",
             "repo.snapshot",

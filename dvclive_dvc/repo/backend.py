@@ -243,6 +243,7 @@ class DvcBackend:
             include=request.include,
             commit_data=request.commit_data,
             sources=sources.loaded(context, include=request.include),
+            inputs=sources.inputs(context, layout.root),
             pointers=initialise.own_files(context),
             process=journal.this_process(),
             started=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),

@@ -321,10 +321,7 @@ def _record(run: Mapping[str, Any]) -> Record:
         script=_is(_TEXT_OR_NONE, run["script"]),
         include=tuple(map(Path, _is(list, run["include"]))),
         commit_data=_is(bool, run["commit_data"]),
-        sources=tuple(
-            Source(_is(str, one["path"]), _is(str, one["blob"]), _is(int, one["mode"]))
-            for one in run["sources"]
-        ),
+        sources=_sources(run["sources"]),
         pointers=tuple(map(Path, _is(list, run["pointers"]))),
         process=Process(
             _is(int, run["process"]["pid"]),
@@ -335,6 +332,14 @@ def _record(run: Mapping[str, Any]) -> Record:
         git={_is(str, name): _is(str, value) for name, value in run["git"].items()},
         reflog=_is((int, type(None)), run.get("reflog")),
         merging=_texts_or_none(run.get("merging")),
+        inputs=_sources(run.get("inputs", [])),
+    )
+
+
+def _sources(listed: Any) -> tuple[Source, ...]:
+    return tuple(
+        Source(_is(str, one["path"]), _is(str, one["blob"]), _is(int, one["mode"]))
+        for one in listed
     )
 
 

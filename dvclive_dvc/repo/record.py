@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """A source file of the repository as it was when the run began.
+    """A file of the repository as it was when the run began.
 
     path: relative to the Git root, POSIX.
     blob: the hash of its content in Git's object database, filters applied.
@@ -49,6 +49,9 @@ class Record:
     script:   the program that runs, relative to the Git root, where it lies in there.
     include:  the user's `Live(include=...)`.
     sources:  the repository's modules that were loaded when the run began.
+    inputs:   what DVC calls the parameters and dependencies of the project, where Git tracks it,
+              as it was when the run began. For recovery: the run's own process ends with them as
+              they are then.
     pointers: the `.dvc` files and `.gitignore`s the run wrote for its artifacts.
     started:  ISO 8601, UTC.
     git:      the GIT_* variables that led to the repository (`git.Place.variables`).
@@ -74,6 +77,7 @@ class Record:
     git: Mapping[str, str] = field(default_factory=dict)
     reflog: int | None = None
     merging: tuple[str, ...] | None = None
+    inputs: tuple[Source, ...] = ()
 
 
 def reference(baseline: str, name: str) -> str:

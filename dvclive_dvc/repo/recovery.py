@@ -11,7 +11,7 @@ from .. import files, occupied
 from ..backend import Mode, Outcome, Run, Status
 from ..errors import RepositoryError, RunInProgressError
 from ..notices import logger
-from . import autopush, catchup, dvcconfig, journal, objects, saving, watchers
+from . import autopush, catchup, dvcconfig, edits, journal, objects, saving, watchers
 from .git import Git
 from .record import reference
 
@@ -37,12 +37,15 @@ class Recovered:
 
     commit: the experiment's full hash; None where it could not be saved.
     error:  why not.
+    edited: files (relative to the Git root) that were written after the run's last sign of life,
+            and that the experiment has in that later version, for want of the one that ran.
     """
 
     record: Record
     outcome: Outcome
     commit: str | None = None
     error: str | None = None
+    edited: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,7 @@ def _recover(entry: Entry, redraw: Redraw | None) -> Recovered | None:
     """Saves one run; None where it had been saved, and only its journal cannot be removed."""
     record = entry.record
     outcome = entry.outcome or Outcome(Status.INTERRUPTED)
+    edited: tuple[str, ...] = ()
     try:
         commit = next(_experiments_of(record), None)
         if commit is not None:
@@ -128,24 +132,32 @@ def _recover(entry: Entry, redraw: Redraw | None) -> Recovered | None:
                 logger.warning("%s", _stays(record, f"is the experiment {commit[:7]}"))
                 return None
         else:
-            commit = _save(record, outcome, redraw)
+            commit, edited = _save(entry, outcome, redraw)
     except Exception as error:  # noqa: BLE001 - one run's trouble must not keep another's
         logger.debug("recovering '%s' failed", record.name, exc_info=True)
         return Recovered(record, outcome, error=saving.cause_of(error, record))
-    return Recovered(record, outcome, commit)
+    return Recovered(record, outcome, commit, edited=edited)
 
 
-def _save(record: Record, outcome: Outcome, redraw: Redraw | None) -> str:
+def _save(entry: Entry, outcome: Outcome, redraw: Redraw | None) -> tuple[str, tuple[str, ...]]:
+    """The experiment, and what it has in a version younger than the run; see `Recovered`."""
+    record = entry.record
     with occupied.borrowed(record.dir) as free:
         if not free:
             raise RunInProgressError(_OCCUPIED)
         layout = catchup.layout_of(record)
+        lived = edits.last_sign(layout, entry.path)
         catchup.catch_up(layout, outcome.step)
         began = _began(record)
         if redraw is not None and began is not None:
             run = Run(record.name, record.baseline, Mode.STANDALONE, saves=True)
             redraw(layout, run, began, outcome)
-        return saving.save(record, outcome)
+        record = edits.with_inputs(record, lived)
+        commit = saving.save(record, outcome)
+    found = edits.in_experiment(record, commit, lived)
+    if found:
+        logger.warning("%s", edits.told(record, found))
+    return commit, found
 
 
 def _began(record: Record) -> datetime.datetime | None:

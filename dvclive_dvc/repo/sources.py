@@ -1,4 +1,4 @@
-"""The repository's own source that is loaded when a run begins, kept as it is then."""
+"""The repository's files that a run is made of, kept as they are when it begins."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 import stat
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ..errors import RepositoryError
 from ..notices import logger
 from . import trees
 from .git import Git
@@ -15,7 +16,7 @@ from .record import Source
 from .snapshot import Blobs, is_in_index
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from .context import Context
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 # A run begins within milliseconds; what is not read by then is not worth a user's time.
 _BUDGET = 0.25
 _INSTALLED = (b"/site-packages/", b"/dist-packages/")
+# Parameters and settings are small; of data there may be any amount.
+_SMALL = 1 << 20
 # How what ran was kept, for the later runs of the process: a module is loaded once, and its file
 # may be edited at any time after. By the repository and the path; `_load_of` tells a reload.
 _kept: dict[tuple[bytes, bytes], tuple[object, trees.Entry]] = {}
@@ -76,9 +79,8 @@ def loaded(context: Context, include: Collection[Path] = ()) -> tuple[Source, ..
     import pygit2
 
     root = os.fsencode(context.git_root)
-    git = Git(context.git_root, context.git)
     folders = _Folders(root)
-    blobs = Blobs(git)
+    now = _Now(context, folders)
     known: dict[bytes, trees.Entry] = {}
     loads = {
         path: load
@@ -100,25 +102,105 @@ def loaded(context: Context, include: Collection[Path] = ()) -> tuple[Source, ..
                 len(loads),
             )
             break
-        entry = folders.committed(git, context.baseline, path)
-        if entry is not None and _is(root, path, entry):
-            known[path] = entry
-        elif entry is not None or _is_in(include, context, path) or is_in_index(git, path):
-            try:
-                blobs.add(path, entry)
-            except (OSError, pygit2.GitError) as error:
-                # A read-only or full `.git`: the run may well outlive that.
-                logger.warning(
-                    "'%s' differs from its commit and cannot be kept as it is now (%s): should it "
-                    "change while the run is going, the experiment has the later version.",
-                    os.fsdecode(path),
-                    error,
-                )
-                break
-    known.update(blobs.result())
+        try:
+            now.keep(path, wanted=_is_in(include, context, path))
+        except (OSError, pygit2.GitError) as error:
+            # A read-only or full `.git`: the run may well outlive that.
+            logger.warning(
+                "'%s' differs from its commit and cannot be kept as it is now (%s): should it "
+                "change while the run is going, the experiment has the later version.",
+                os.fsdecode(path),
+                error,
+            )
+            break
+    known.update(now.result())
     _kept.update({(root, path): (loads[path], entry) for path, entry in known.items()})
+    return _as_sources(known)
+
+
+def inputs(context: Context, own: Path) -> tuple[Source, ...]:
+    """DVC's parameters and dependencies of the project, kept in the repository's objects.
+
+    That is params.yaml and what the dvc.yaml beside it names in a stage's `params` and `deps`, of
+    which the small files that Git tracks, and that are not in the run's `own` folder. What cannot
+    be kept is left out in silence: it is of use only where the run is killed and the file edited
+    before it is saved, and a warning tells of that then.
+    """
+    if context.git_root is None or context.baseline is None or context.dvc_root is None:
+        return ()
+    import pygit2
+
+    root = os.fsencode(context.git_root)
+    folders = _Folders(root)
+    now = _Now(context, folders)
+    end = time.monotonic() + _BUDGET
+    named = (_within(os.fsencode(path), root) for path in _named_by_dvc(context.dvc_root))
+    around = os.fsencode(own) + b"/"
+    try:
+        for path in dict.fromkeys(filter(None, named)):
+            for one in _and_what_it_leads_to(path, root):
+                full = os.path.join(root, one)  # noqa: PTH118 - bytes
+                is_ours = folders.is_ours(one.rpartition(b"/")[0])
+                if is_ours and not full.startswith(around) and _is_small(full):
+                    now.keep(one)
+            if time.monotonic() > end:
+                break
+        return _as_sources(now.result())
+    except (OSError, ValueError, RepositoryError, pygit2.GitError) as error:
+        logger.debug("the project's parameters cannot be kept as they are: %s", error)
+        return ()
+
+
+def _is_small(path: bytes) -> bool:
+    try:
+        info = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISLNK(info.st_mode) or (stat.S_ISREG(info.st_mode) and info.st_size <= _SMALL)
+
+
+def _named_by_dvc(dvc_root: Path) -> Iterator[str]:
+    """The paths (absolute) of params.yaml and of the stages' parameters and dependencies."""
+    yield f"{dvc_root}/params.yaml"
+    try:
+        with (dvc_root / "dvc.yaml").open("rb") as file:
+            text = file.read(_SMALL)
+    except OSError:
+        return
+    if b"params" not in text and b"deps" not in text:
+        return  # as in one that has nothing but a run's metrics and plots
+    import yaml
+
+    try:
+        document = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return
+    for stage in _values(_mapping(document).get("stages")):
+        # `foreach` has the stage below `do`.
+        definition = _mapping(_mapping(stage).get("do", stage))
+        folder = os.path.join(dvc_root, str(definition.get("wdir", ".")))  # noqa: PTH118 - text
+        for one in (*_listed(definition.get("deps")), *_listed(definition.get("params"))):
+            # A parameter is a key of params.yaml, or a file with its keys: `- conf.yaml: [lr]`.
+            for name in [one] if isinstance(one, str) else _mapping(one):
+                if isinstance(name, str) and "${" not in name:
+                    yield os.path.normpath(os.path.join(folder, name))  # noqa: PTH118 - text
+
+
+def _mapping(value: Any) -> Mapping[Any, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _values(value: Any) -> Iterable[Any]:
+    return _mapping(value).values()
+
+
+def _listed(value: Any) -> Iterable[Any]:
+    return value if isinstance(value, list) else ()
+
+
+def _as_sources(entries: Mapping[bytes, trees.Entry]) -> tuple[Source, ...]:
     return tuple(
-        Source(os.fsdecode(path), sha.hex(), mode) for path, (mode, sha) in sorted(known.items())
+        Source(os.fsdecode(path), sha.hex(), mode) for path, (mode, sha) in sorted(entries.items())
     )
 
 
@@ -246,6 +328,32 @@ class _Folders:
             return trees.of_commit(git.repo, commit)
         entry = self.committed(git, commit, folder)
         return entry[1] if entry and entry[0] == trees.FOLDER else None
+
+
+class _Now:
+    """Tracked files as they are now, in the repository's objects; most are there already."""
+
+    def __init__(self, context: Context, folders: _Folders) -> None:
+        assert context.git_root is not None  # noqa: S101 - for the type checker
+        assert context.baseline is not None  # noqa: S101 - for the type checker
+        self._root = os.fsencode(context.git_root)
+        self._commit = context.baseline
+        self._folders = folders
+        self._git = Git(context.git_root, context.git)
+        self._blobs = Blobs(self._git)
+        self._known: dict[bytes, trees.Entry] = {}
+
+    def keep(self, path: bytes, *, wanted: bool = False) -> None:
+        """Takes a file that Git tracks, or that is `wanted` all the same."""
+        entry = self._folders.committed(self._git, self._commit, path)
+        if entry is not None and _is(self._root, path, entry):
+            self._known[path] = entry
+        elif entry is not None or wanted or is_in_index(self._git, path):
+            self._blobs.add(path, entry)
+
+    def result(self) -> dict[bytes, trees.Entry]:
+        """What was kept."""
+        return {**self._known, **self._blobs.result()}
 
 
 def _is(root: bytes, path: bytes, entry: trees.Entry) -> bool:

@@ -42,6 +42,7 @@ def record_in(root: Path, **changes) -> Record:
         include=(root / "notes",),
         commit_data=True,
         sources=(Source("train.py", "b" * 40, 0o100644),),
+        inputs=(Source("params.yaml", "d" * 40, 0o100644),),
         pointers=(root / "model.pt.dvc",),
         process=journal.this_process(),
         started="2026-01-02T03:04:05+00:00",
@@ -98,14 +99,17 @@ def test_a_journal_reads_back_as_it_was_written(tmp_path):
     assert only(tmp_path).outcome is None
 
 
-def test_a_journal_of_a_version_that_knew_of_no_reflog_or_merge_is_read(tmp_path):
+@pytest.mark.parametrize(
+    ("fact", "nothing"), [("reflog", None), ("merging", None), ("inputs", ())]
+)
+def test_a_journal_of_a_version_that_knew_less_is_read(tmp_path, fact, nothing):
     record = record_in(tmp_path)
     journal.write(record)
     path = journal.path_of(record)
     document, end = json.JSONDecoder().raw_decode(path.read_text())
-    del document["run"]["reflog"], document["run"]["merging"]
+    del document["run"][fact]
     path.write_text(json.dumps(document) + path.read_text()[end:])
-    assert only(tmp_path).record == dataclasses.replace(record, reflog=None, merging=None)
+    assert only(tmp_path).record == dataclasses.replace(record, **{fact: nothing})
 
 
 # Surrogates are what Python makes of a file name that is not UTF-8.
@@ -162,6 +166,7 @@ def test_a_journal_that_cannot_be_read_is_kept_and_named(tmp_path, text):
         {"process": {"pid": "x", "host": "h", "born": ""}},
         {"process": {"pid": 1, "host": "h", "born": None}},
         {"sources": [{"path": 1, "blob": "b", "mode": 1}]}, {"include": "abc"}, {"commit_data": 1},
+        {"inputs": [{"path": "a"}]},
     ],
 )  # fmt: skip
 def test_a_journal_whose_values_are_of_wrong_types_is_kept_and_named(tmp_path, change):
