@@ -167,8 +167,8 @@ def _named_by_dvc(dvc_root: Path) -> Iterator[str]:
             text = file.read(_SMALL)
     except OSError:
         return
-    if b"params" not in text and b"deps" not in text:
-        return  # as in one that has nothing but a run's metrics and plots
+    if b"stages" not in text:
+        return  # one with nothing but plots is no reason to load a parser
     import yaml
 
     try:
