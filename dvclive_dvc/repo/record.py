@@ -49,9 +49,9 @@ class Record:
     script:   the program that runs, relative to the Git root, where it lies in there.
     include:  the user's `Live(include=...)`.
     sources:  the repository's modules that were loaded when the run began.
-    inputs:   what DVC calls the parameters and dependencies of the project, where Git tracks it,
-              as it was when the run began. For recovery: the run's own process ends with them as
-              they are then.
+    inputs:   what DVC calls the parameters and dependencies of the project, where the baseline
+              has it too, as it was when the run began. For recovery: the run's own process ends
+              with them as they are then.
     pointers: the `.dvc` files and `.gitignore`s the run wrote for its artifacts.
     started:  ISO 8601, UTC.
     git:      the GIT_* variables that led to the repository (`git.Place.variables`).

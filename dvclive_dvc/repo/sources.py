@@ -79,8 +79,9 @@ def loaded(context: Context, include: Collection[Path] = ()) -> tuple[Source, ..
     import pygit2
 
     root = os.fsencode(context.git_root)
+    git = Git(context.git_root, context.git)
     folders = _Folders(root)
-    now = _Now(context, folders)
+    now = _Now(git, context.baseline, folders)
     known: dict[bytes, trees.Entry] = {}
     loads = {
         path: load
@@ -103,7 +104,10 @@ def loaded(context: Context, include: Collection[Path] = ()) -> tuple[Source, ..
             )
             break
         try:
-            now.keep(path, wanted=_is_in(include, context, path))
+            if not now.keep_committed(path) and (
+                _is_in(include, context, path) or is_in_index(git, path)
+            ):
+                now.keep(path)
         except (OSError, pygit2.GitError) as error:
             # A read-only or full `.git`: the run may well outlive that.
             logger.warning(
@@ -122,9 +126,10 @@ def inputs(context: Context, own: Path) -> tuple[Source, ...]:
     """DVC's parameters and dependencies of the project, kept in the repository's objects.
 
     That is params.yaml and what the dvc.yaml beside it names in a stage's `params` and `deps`, of
-    which the small files that Git tracks, and that are not in the run's `own` folder. What cannot
-    be kept is left out in silence: it is of use only where the run is killed and the file edited
-    before it is saved, and a warning tells of that then.
+    which the small files that are committed, and that are not in the run's `own` folder. Data of
+    DVC's is named there as well, and to tell it from what is only staged would take the index.
+    What cannot be kept is left out in silence: it is of use only where the run is killed and the
+    file edited before it is saved, and a warning tells of that then.
     """
     if context.git_root is None or context.baseline is None or context.dvc_root is None:
         return ()
@@ -132,7 +137,7 @@ def inputs(context: Context, own: Path) -> tuple[Source, ...]:
 
     root = os.fsencode(context.git_root)
     folders = _Folders(root)
-    now = _Now(context, folders)
+    now = _Now(Git(context.git_root, context.git), context.baseline, folders)
     end = time.monotonic() + _BUDGET
     named = (_within(os.fsencode(path), root) for path in _named_by_dvc(context.dvc_root))
     around = os.fsencode(own) + b"/"
@@ -142,7 +147,7 @@ def inputs(context: Context, own: Path) -> tuple[Source, ...]:
                 full = os.path.join(root, one)  # noqa: PTH118 - bytes
                 is_ours = folders.is_ours(one.rpartition(b"/")[0])
                 if is_ours and not full.startswith(around) and _is_small(full):
-                    now.keep(one)
+                    now.keep_committed(one)
             if time.monotonic() > end:
                 break
         return _as_sources(now.result())
@@ -331,25 +336,29 @@ class _Folders:
 
 
 class _Now:
-    """Tracked files as they are now, in the repository's objects; most are there already."""
+    """Files as they are now, in the repository's objects; most are there already."""
 
-    def __init__(self, context: Context, folders: _Folders) -> None:
-        assert context.git_root is not None  # noqa: S101 - for the type checker
-        assert context.baseline is not None  # noqa: S101 - for the type checker
-        self._root = os.fsencode(context.git_root)
-        self._commit = context.baseline
+    def __init__(self, git: Git, commit: str, folders: _Folders) -> None:
+        self._git = git
+        self._commit = commit
         self._folders = folders
-        self._git = Git(context.git_root, context.git)
-        self._blobs = Blobs(self._git)
+        self._blobs = Blobs(git)
         self._known: dict[bytes, trees.Entry] = {}
 
-    def keep(self, path: bytes, *, wanted: bool = False) -> None:
-        """Takes a file that Git tracks, or that is `wanted` all the same."""
+    def keep_committed(self, path: bytes) -> bool:
+        """Takes a file that the commit has, too; False where it has none."""
         entry = self._folders.committed(self._git, self._commit, path)
-        if entry is not None and _is(self._root, path, entry):
+        if entry is None:
+            return False
+        if _is(os.fsencode(self._git.root), path, entry):
             self._known[path] = entry
-        elif entry is not None or wanted or is_in_index(self._git, path):
+        else:
             self._blobs.add(path, entry)
+        return True
+
+    def keep(self, path: bytes) -> None:
+        """Takes a file that the commit has not."""
+        self._blobs.add(path)
 
     def result(self) -> dict[bytes, trees.Entry]:
         """What was kept."""

@@ -219,22 +219,22 @@ def test_the_parameters_a_run_logs_itself_are_its_results(repos):
     assert "lr: 7" in held(repo, "dvclive/params.yaml")
 
 
-def test_an_input_is_what_dvc_yaml_names_and_git_tracks(repo, caplog):
+def test_an_input_is_a_small_committed_file_that_dvc_yaml_names(repo, caplog):
     repo.write("sub/settings.toml", "a = 1\n")
     repo.write("sub/untracked.yaml", "a: 1\n")
     repo.write("big.csv", "1" * (1 << 21))
-    repo.write("staged.json", "{}\n")
+    repo.write("used.json", "{}\n")
     repo.write(
         "dvc.yaml",
         "stages:\n"
         "  each:\n    foreach: [1, 2]\n    do:\n      cmd: x ${item}\n"
-        "      deps: [staged.json, '${item}', nothing, src, ../outside]\n"
+        "      deps: [used.json, '${item}', nothing, src, ../outside]\n"
         "  train:\n    cmd: x\n    wdir: sub\n    params: [settings.toml: , untracked.yaml: ]\n"
         "    deps: [../big.csv]\n  odd: 5\n",
     )
-    repo.git("add", "sub/settings.toml", "big.csv", "staged.json")
+    repo.commit("sub/settings.toml", "big.csv", "used.json")
     found = sources.inputs(context.detect(), repo.root / "dvclive")
-    assert [one.path for one in found] == ["params.yaml", "staged.json", "sub/settings.toml"]
+    assert [one.path for one in found] == ["params.yaml", "sub/settings.toml", "used.json"]
     assert caplog.text == ""
 
 
