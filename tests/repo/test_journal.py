@@ -99,9 +99,7 @@ def test_a_journal_reads_back_as_it_was_written(tmp_path):
     assert only(tmp_path).outcome is None
 
 
-@pytest.mark.parametrize(
-    ("fact", "nothing"), [("reflog", None), ("merging", None), ("inputs", ())]
-)
+@pytest.mark.parametrize(("fact", "nothing"), [("reflog", None), ("merging", None), ("inputs", ())])
 def test_a_journal_of_a_version_that_knew_less_is_read(tmp_path, fact, nothing):
     record = record_in(tmp_path)
     journal.write(record)
