@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from dvclive_dvc.repo import git, merges, reflog
+from dvclive_dvc.backend import Outcome
+from dvclive_dvc.repo import experiments, git, merges, reflog
 from dvclive_dvc.repo.record import Process, Record, Source
 
 if TYPE_CHECKING:
@@ -62,3 +63,15 @@ def record_of(
         "merging": merges.unconcluded(place.git_dir),
     }
     return Record(**{**facts, **more})
+
+
+def files_of(repo: Situation, commit: str) -> list[str]:
+    """The files of a commit."""
+    return repo.git("ls-tree", "-r", "--name-only", commit).splitlines()
+
+
+def saved(repo: Situation, **facts) -> str:
+    """Writes a small run and saves it: the experiment's commit."""
+    record = record_of(repo, **facts)
+    write_run(record.dir)
+    return experiments.save(record, Outcome())

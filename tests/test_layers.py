@@ -39,14 +39,18 @@ FLOORS: tuple[frozenset[str], ...] = (
             "repo.watchers",
         }
     ),
+    frozenset({"repo.ran"}),
     frozenset(
         {
             "dvcyaml",
             "repo.belongings",
+            "repo.commits",
             "repo.content",
             "repo.dvcconfig",
             "repo.edits",
             "repo.gitignore",
+            "repo.include",
+            "repo.naming",
             "repo.pointer",
             "repo.snapshot",
         }

@@ -24,9 +24,10 @@ from ..notices import logger
 from . import autopush, former, initialise, join, journal, recovery, saving, sources
 from . import context as surroundings
 from .cache import ArtifactCache, check_described
-from .experiments import choose_name, included
 from .git import Git
 from .gitignore import line_for
+from .include import included
+from .naming import choose_name
 from .outputs import Logged, Outputs
 from .record import Record
 from .snapshot import submodule_around
