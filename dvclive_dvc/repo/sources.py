@@ -42,8 +42,7 @@ def script(context: Context, include: Collection[Path] = ()) -> str | None:
     if context.git_root is None:
         return None
     root = os.fsencode(context.git_root)
-    main = sys.modules.get("__main__")
-    path = _file_of(main, root) if main is not None else None
+    path = _program(root)
     if path is None or not _Folders(root).is_ours(path.rpartition(b"/")[0]):
         return None
     name = os.fsdecode(path)
@@ -69,6 +68,9 @@ def loaded(context: Context, include: Collection[Path] = ()) -> tuple[Source, ..
 
     Those that Git tracks, and those that are the user's `include` or in there.
 
+    Warns of a module that Git does not track and does not ignore, for the experiment will be
+    without it; of the program itself `script` tells.
+
     Those of an environment inside the repository (`.venv`, site-packages) are no source of the
     user's. Whether a file is tracked is not asked here, for that may mean to read the index:
     saving takes only what is in the tree anyhow. What an earlier run of this process kept is the
@@ -88,6 +90,7 @@ def loaded(context: Context, include: Collection[Path] = ()) -> tuple[Source, ..
         for path, load in _files(sys.modules, root)
         if folders.is_ours(path.rpartition(b"/")[0])
     }
+    untracked: list[bytes] = []
     end = time.monotonic() + _BUDGET
     for number, (path, load) in enumerate(loads.items()):
         kept = _kept.get((root, path))
@@ -104,10 +107,12 @@ def loaded(context: Context, include: Collection[Path] = ()) -> tuple[Source, ..
             )
             break
         try:
-            if not now.keep_committed(path) and (
-                _is_in(include, context, path) or is_in_index(git, path)
-            ):
+            if now.keep_committed(path):
+                continue
+            if _is_in(include, context, path) or is_in_index(git, path):
                 now.keep(path)
+            else:
+                untracked.append(path)
         except (OSError, pygit2.GitError) as error:
             # A read-only or full `.git`: the run may well outlive that.
             logger.warning(
@@ -117,9 +122,41 @@ def loaded(context: Context, include: Collection[Path] = ()) -> tuple[Source, ..
                 error,
             )
             break
+    _tell_of_untracked(git, context, untracked)
     known.update(now.result())
     _kept.update({(root, path): (loads[path], entry) for path, entry in known.items()})
     return _as_sources(known)
+
+
+def _program(root: bytes) -> bytes | None:
+    main = sys.modules.get("__main__")
+    return _file_of(main, root) if main is not None else None
+
+
+def _tell_of_untracked(git: Git, context: Context, paths: Collection[bytes]) -> None:
+    program = _program(os.fsencode(git.root))
+    told = set(_and_what_it_leads_to(program, os.fsencode(git.root))) if program else set()
+    specs = [f":(top,literal){os.fsdecode(path)}" for path in paths if path not in told]
+    if not specs or git.program is None:
+        return
+    try:
+        # What Git ignores was left out on purpose: generated, or of a build.
+        listed = git.ask("ls-files", "-z", "--others", "--exclude-standard", "--", *specs)
+    except RepositoryError as error:
+        logger.debug("what of the loaded modules is untracked cannot be told: %s", error)
+        return
+    names = sorted(os.fsdecode(name) for name in listed.split(b"\0") if name)
+    if names:
+        shown = os.path.relpath(git.root / names[0], context.cwd)
+        logger.warning(
+            "The run has loaded '%s'%s, not tracked by Git, so the experiment will not contain "
+            "%s. Run `git add`, or pass Live(include=['%s'%s]).",
+            shown,
+            f" and {len(names) - 1} more" if len(names) > 1 else "",
+            "them" if len(names) > 1 else "it",
+            shown,
+            ", ..." if len(names) > 1 else "",
+        )
 
 
 def inputs(context: Context, own: Path) -> tuple[Source, ...]:

@@ -173,6 +173,32 @@ def test_a_script_that_will_be_in_the_experiment_is_not_warned_about(repos, load
     assert not caplog.records
 
 
+def test_untracked_modules_are_named_with_the_way_out(repos, load, caplog):
+    repo = repos.make("git_and_dvc")
+    for number, name in enumerate(("helper.py", "lib/more.py")):
+        load(repo.write(name, "x = 1\n"), f"module_{number}")
+    sources.loaded(context.detect())
+    (message,) = caplog.messages
+    assert "loaded 'helper.py' and 1 more, not tracked by Git" in message
+    assert "Live(include=['helper.py', ...])" in message
+    caplog.clear()
+    repo.git("add", "helper.py")
+    sources.loaded(context.detect())
+    assert "loaded 'lib/more.py', not tracked by Git" in caplog.text
+    caplog.clear()
+    sources.loaded(context.detect(), include=[repo.root / "lib"])
+    assert caplog.messages == [], "warned of what will be there"
+
+
+def test_modules_that_git_ignores_are_not_warned_about(repos, load, caplog):
+    repo = repos.make("git_and_dvc")
+    repo.write(".gitignore", "_version.py\n")
+    load(repo.write("_version.py", "x = 1\n"))
+    load(repo.write("train.py", "x = 1\n"), "__main__")
+    sources.loaded(context.detect())
+    assert caplog.messages == [], "what is generated is left out on purpose"
+
+
 def test_included_files_and_folders_enter_without_git_add(repos):
     repo = repos.make("git_and_dvc")
     repo.write("new.py", "x = 1\n")
