@@ -347,7 +347,7 @@ class _Folder:
         else:
             unknown = memory.recall(listing, hashes)
             strangers = set(unknown)
-            known = [at for at in range(len(listing.names)) if at not in strangers]
+            known = (at for at in range(len(listing.names)) if at not in strangers)
             unknown += self._missing(listing, hashes, known, memory)
         told = list(self._told_by_state(listing, hashes, unknown))
         lost = set(self._missing(listing, hashes, told, None))

@@ -118,9 +118,11 @@ def scan(root: str, ignored: Filter | None = None) -> Listing:
         prefix = folders.pop()
         folder = f"{root}/{prefix}".rstrip("/") if prefix else root
         try:
-            with _entries(folder) as entries:
+            with _entries(folder) as (entries, fd):
                 here = entries if ignored is None else _kept(folder, entries, ignored)
-                _scan_folder(found, folder, prefix, here, folders, default_rules=ignored is None)
+                plain = _scan_folder(found, folder, prefix, here, folders, default=ignored is None)
+                for first in range(0, len(plain), _AT_ONCE):
+                    _add_files(found, prefix, plain[first : first + _AT_ONCE], fd)
         except FileNotFoundError:
             if not prefix:
                 raise
@@ -133,19 +135,20 @@ def scan(root: str, ignored: Filter | None = None) -> Listing:
 
 
 @contextlib.contextmanager
-def _entries(folder: str) -> Iterator[list[os.DirEntry[str]]]:
+def _entries(folder: str) -> Iterator[tuple[list[os.DirEntry[str]], int | None]]:
     """The entries of a folder, to be looked at before the block ends.
 
-    Where the system can, by the folder's descriptor: a stat then walks one name, not the path.
+    Where the system can, by the folder's descriptor, which is the second value: a stat then walks
+    one name, not the path.
     """
-    if os.scandir not in os.supports_fd:
+    if os.scandir not in os.supports_fd or os.stat not in os.supports_dir_fd:
         with os.scandir(folder) as entries:
-            yield list(entries)
+            yield list(entries), None
         return
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with os.scandir(fd) as entries:
-            yield list(entries)
+            yield list(entries), fd
     finally:
         os.close(fd)
 
@@ -166,27 +169,26 @@ def _scan_folder(
     here: list[os.DirEntry[str]],
     folders: list[str],
     *,
-    default_rules: bool,
-) -> None:
-    if default_rules and prefix and any(entry.name == ".dvc" for entry in here):
-        return  # a DVC repository of its own, which DVC leaves out
+    default: bool,
+) -> list[os.DirEntry[str]]:
+    """Sorts out what one folder holds; gives its regular files, of which no stat is made yet."""
+    if default and prefix and any(entry.name == ".dvc" for entry in here):
+        return []  # a DVC repository of its own, which DVC leaves out
     regular = [entry for entry in here if entry.is_file(follow_symlinks=False)]
     if len(regular) < len(here):
         for entry in here:
             if entry.is_symlink():
                 _scan_link(found, folder, prefix, entry)
             elif entry.is_dir():
-                if not default_rules or entry.name not in _DVC_IGNORES:
+                if not default or entry.name not in _DVC_IGNORES:
                     folders.append(f"{prefix}{entry.name}/")
             elif not entry.is_file():
                 _refuse_kind(entry, folder)
-    files = [
+    return [
         entry
         for entry in regular
-        if entry.name[0] != "." or not _is_special(entry, folder, default_rules=default_rules)
+        if entry.name[0] != "." or not _is_special(entry, folder, default=default)
     ]
-    for first in range(0, len(files), _AT_ONCE):
-        _add_files(found, prefix, files[first : first + _AT_ONCE])
 
 
 def _refuse_kind(entry: os.DirEntry[str], folder: str) -> None:
@@ -197,29 +199,37 @@ def _refuse_kind(entry: os.DirEntry[str], folder: str) -> None:
         )
 
 
-def _add_files(found: Listing, prefix: str, entries: list[os.DirEntry[str]]) -> None:
+def _add_files(
+    found: Listing, prefix: str, entries: list[os.DirEntry[str]], fd: int | None
+) -> None:
     """As `Listing.append` for each, column by column: a good part of the time of thousands."""
     try:
-        stats = [entry.stat(follow_symlinks=False) for entry in entries]
+        stats = _stats(entries, fd)
     except FileNotFoundError:
         # One of them was removed meanwhile.
         if len(entries) > 1:
             for entry in entries:
-                _add_files(found, prefix, [entry])
+                _add_files(found, prefix, [entry], fd)
         return
     found.linked += [at for at, one in enumerate(stats, len(found.names)) if one.st_nlink > 1]
     found.names += [prefix + entry.name for entry in entries]
-    found.stamps.extend(
-        [
-            number
-            for one in stats
-            for number in (one.st_ino & INODE_BITS, one.st_ctime_ns, one.st_size)
-        ]
-    )
+    stamps = array("q", bytes(8 * _STAMP * len(stats)))
+    stamps[::_STAMP] = array("q", [one.st_ino & INODE_BITS for one in stats])
+    stamps[1::_STAMP] = array("q", [one.st_ctime_ns for one in stats])
+    stamps[2::_STAMP] = array("q", [one.st_size for one in stats])
+    found.stamps.extend(stamps)
     found.mtimes.extend([one.st_mtime for one in stats])
 
 
-def _is_special(entry: os.DirEntry[str], folder: str, *, default_rules: bool) -> bool:
+def _stats(entries: list[os.DirEntry[str]], fd: int | None) -> list[os.stat_result]:
+    if fd is None:
+        return [entry.stat(follow_symlinks=False) for entry in entries]
+    # An entry would hold on to the stat it made, so that all of them were there at a time.
+    status = os.stat
+    return [status(entry.name, dir_fd=fd, follow_symlinks=False) for entry in entries]
+
+
+def _is_special(entry: os.DirEntry[str], folder: str, *, default: bool) -> bool:
     if entry.name == ".dvcignore":
         # DVC refuses it too (dvc_data: IgnoreInCollectedDirError): what it would leave out
         # depends on where the folder is looked at from.
@@ -227,7 +237,7 @@ def _is_special(entry: os.DirEntry[str], folder: str, *, default_rules: bool) ->
             f"'{folder}/{entry.name}' must not be inside an artifact. Move its rules to a "
             "`.dvcignore` above the artifact."
         )
-    return default_rules and entry.name == ".git"
+    return default and entry.name == ".git"
 
 
 def _scan_link(found: Listing, folder: str, prefix: str, entry: os.DirEntry[str]) -> None:
@@ -345,7 +355,7 @@ class Memory:
 
 def _other_places(old: bytes, new: bytes, width: int) -> Iterator[int]:
     """Where two columns of items of `width` bytes differ; looked for in blocks, as most do not."""
-    block = 64 * width
+    block = 8 * width
     for start in range(0, len(new), block):
         if old[start : start + block] != new[start : start + block]:
             for at in range(start, min(start + block, len(new)), width):
