@@ -282,11 +282,20 @@ class DvcBackend:
             check_described(path, root)
             return Tracked(path, owner=self._outputs.covers(path))
         verdict = self._outputs.judge(path, self._artifacts)
-        if verdict.warning:
-            logger.warning("%s", verdict.warning)
         if not verdict.cache:
+            self._outputs.tell(verdict)
             return Tracked(path, owner=verdict.owner)
         _refuse_around(path, self._layout)
+        objects = self._artifact_cache(path)
+        seen = objects.look(path)
+        self._outputs.refuse_conflicts(path, seen.pointers())
+        added = objects.add(seen)
+        self._artifacts.add(path)
+        self._note(added.pointer, added.gitignore)
+        self._outputs.tell(verdict)
+        return Tracked(path, pointer=added.pointer)
+
+    def _artifact_cache(self, path: Path) -> ArtifactCache:
         if self._cache is None:
             if self._context.dvc_root is None:
                 missing = initialise.not_checked_out(self._context, path.parent)
@@ -298,10 +307,7 @@ class DvcBackend:
             self._cache = ArtifactCache(
                 root, self._context.git_root or root, scratch=journal.folder(root)
             )
-        added = self._cache.add(path)
-        self._artifacts.add(path)
-        self._note(added.pointer, added.gitignore)
-        return Tracked(path, pointer=added.pointer)
+        return self._cache
 
     def _refuse_artifact_in_submodule(self, path: Path) -> None:
         folder = Path(os.path.realpath(path.parent))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from .. import files
 from ..errors import ArtifactConflictError, ArtifactError, ArtifactNotFoundError
+from ..layout import DVCYAML_NAME
 from . import content, listing
 from . import pointer as pointers
 from .gitignore import NAME as GITIGNORE
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
     from .content import Hashed
     from .gitignore import Edit
+    from .listing import Listing
 
+_NAMES_OF_DVC = (".dvc", DVCYAML_NAME)
 _RESERVED = frozenset({"dvc.yaml", "dvc.lock", GITIGNORE, ".dvcignore", ".gitattributes"})
 
 # What DVC has a class for that still opens such a name as a file.
@@ -50,6 +53,27 @@ class Added:
     hashed: Hashed
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What is at a path that may be an artifact, as it was looked at.
+
+    status:  of the path, links followed.
+    listing: the files of a folder; None for a file.
+    """
+
+    path: Path
+    status: os.stat_result
+    listing: Listing | None
+
+    def pointers(self) -> list[Path]:
+        """The dvc.yaml and `.dvc` files in a folder, those aside that DVC does not look at."""
+        names = () if self.listing is None else self.listing.names
+        # Of thousands of files next to none: a name's end is looked at before the name.
+        near = [name for name in names if name.endswith(_NAMES_OF_DVC)]
+        found = [self.path / name for name in near]
+        return [path for path in found if path.suffix == ".dvc" or path.name == DVCYAML_NAME]
+
+
 class ArtifactCache:
     """Puts artifacts of one DVC repository into its cache.
 
@@ -64,7 +88,22 @@ class ArtifactCache:
         self._opened: content.Dvc | None = None
         self._lock = threading.RLock()
 
-    def add(self, path: Path) -> Added:
+    def look(self, path: Path) -> Seen:
+        """What `add` would cache. Writes nothing.
+
+        Raises `errors.ArtifactError` for a path that cannot be an artifact, OSError or
+        `errors.RepositoryError` for trouble of the place.
+        """
+        with self._lock:
+            dvc = self._dvc()
+            place, status = self._checked(path, dvc)
+            listing = None
+            if stat.S_ISDIR(status.st_mode):
+                with _translated(place):
+                    listing = content.listed(place, dvc)
+            return Seen(place, status, listing)
+
+    def add(self, artifact: Path | Seen) -> Added:
         """Caches the file or folder, writes its pointer, makes Git ignore it: all or nothing.
 
         Raises `errors.ArtifactError` for a path that cannot be an artifact, before anything is
@@ -73,14 +112,15 @@ class ArtifactCache:
         """
         with self._lock:
             dvc = self._dvc()
-            path, status = self._checked(path, dvc)
-            isdir = stat.S_ISDIR(status.st_mode)
+            seen = artifact if isinstance(artifact, Seen) else self.look(artifact)
+            path = seen.path
+            isdir = seen.listing is not None
             pointer = path.with_name(f"{path.name}.dvc")
             if dvc.uses_git:
                 self._git.check(path, pointer, isdir=isdir)
             before = _pointer_text(pointer, path.name)
             with _translated(path):
-                hashed, relink = content.cache(path, status, dvc, keep=False)
+                hashed, relink = content.cache(path, seen.status, dvc, seen.listing, keep=False)
             if before is None:
                 text = pointers.fresh(path.name, hashed)
             else:
@@ -104,7 +144,8 @@ class ArtifactCache:
             dvc = self._dvc()
             status = _status(path)
             with _translated(path):
-                return content.cache(path, status, dvc, keep=True)[0]
+                listing = content.listed(path, dvc) if stat.S_ISDIR(status.st_mode) else None
+                return content.cache(path, status, dvc, listing, keep=True)[0]
 
     def close(self) -> None:
         """Lets go of DVC's databases and of Git's repository; the next call opens them again."""

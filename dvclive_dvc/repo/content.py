@@ -80,17 +80,30 @@ class Dvc:
     uses_git: bool
 
 
+def listed(path: Path, dvc: Dvc) -> Listing:
+    """The files of the folder at `path` that DVC keeps. Raises ArtifactError where it cannot."""
+    listing = listings.scan(str(path), dvc.ignore.below(path))
+    try:
+        "\0".join(listing.names).encode()
+    except UnicodeEncodeError as error:
+        raise ArtifactError(
+            f"Artifact '{path}' holds a file whose name is not UTF-8, which DVC cannot keep. "
+            "Rename it."
+        ) from error
+    return listing
+
+
 def cache(
-    path: Path, status: os.stat_result, dvc: Dvc, *, keep: bool
+    path: Path, status: os.stat_result, dvc: Dvc, listing: Listing | None, *, keep: bool
 ) -> tuple[Hashed, Callable[[], None]]:
     """Caches what is at `path`; the second value makes the workspace what `dvc add` leaves there.
 
-    `status` is the stat of `path`, links followed. `keep` says that the workspace's files must
-    stay as they are, so that none becomes an object itself. Raises ArtifactError for a content
-    that cannot be cached, OSError for trouble of the place, with no half-written object left.
+    `status` is the stat of `path`, links followed, `listing` what a folder holds. `keep` says that
+    the workspace's files must stay as they are, so that none becomes an object itself. Raises
+    OSError for trouble of the place, with no half-written object left.
     """
-    if stat.S_ISDIR(status.st_mode):
-        return _Folder(path, dvc, keep=keep).cache()
+    if listing is not None:
+        return _Folder(path, dvc, keep=keep).cache(listing)
     return _cache_file(path, status, dvc, keep=keep)
 
 
@@ -286,8 +299,8 @@ class _Folder:
         self._standing: dict[int, tuple[int, int]] = {}
         self._written: set[int] = set()
 
-    def cache(self) -> tuple[Hashed, Callable[[], None]]:
-        listing = self._list()
+    def cache(self, listing: Listing) -> tuple[Hashed, Callable[[], None]]:
+        self._tell_of_passed_over(listing)
         memory = listings.recalled(self._memory_file)
         objects = self._dvc.objects
         same = memory is not None and memory.kinds == self._dvc.kinds and memory.same_as(listing)
@@ -319,15 +332,7 @@ class _Folder:
             self._remember(listing, bytes(hashes), hashed)
         return hashed, relink
 
-    def _list(self) -> Listing:
-        listing = listings.scan(self._root, self._dvc.ignore.below(self._path))
-        try:
-            "\0".join(listing.names).encode()
-        except UnicodeEncodeError as error:
-            raise ArtifactError(
-                f"Artifact '{self._root}' holds a file whose name is not UTF-8, which DVC cannot "
-                "keep. Rename it."
-            ) from error
+    def _tell_of_passed_over(self, listing: Listing) -> None:
         if listing.passed_over:
             logger.warning(
                 "'%s/%s' is a symbolic link to a folder: like `dvc add`, this leaves out what is "
@@ -336,7 +341,6 @@ class _Folder:
                 listing.passed_over[0],
                 len(listing.passed_over),
             )
-        return listing
 
     # What is known already
 

@@ -13,11 +13,10 @@ Looked up from the path outwards, never by reading the whole repository:
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import subprocess
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -196,19 +195,6 @@ def _read(pointer: Path) -> bytes:
         return b""
 
 
-def _inside(folder: Path) -> Iterator[Path]:
-    """Every `.dvc` file and dvc.yaml in a folder and below it; symlinks are not followed."""
-    pending = [os.fspath(folder)]
-    while pending:
-        # What cannot be listed cannot be hashed either: whoever reads the data says so.
-        with contextlib.suppress(OSError), os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
-                elif entry.name.endswith(".dvc") or entry.name == DVCYAML_NAME:
-                    yield Path(entry.path)
-
-
 class _OddPointers:
     """The `.dvc` files of one folder whose name is not what they track, read once each."""
 
@@ -302,23 +288,22 @@ class Outputs:
     """What the repository around a run already owns; asked before anything is cached.
 
     Nothing is read before it is needed. A dvc.yaml is read and parsed once: its stages do not
-    change under a run. What there is to say of a path is said once.
+    change under a run.
     """
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._texts: dict[Path, bytes] = {}
         self._claims: dict[Path, list[_Claim]] = {}
-        self._told: set[tuple[Path, str]] = set()
+        self._told: set[str] = set()
         self._from_git: list[Path] | None = None
         self._pointers: dict[Path, _OddPointers] = {}
 
     def judge(self, path: Path, own: Logged) -> Verdict:
-        """Whether the artifact at `path` may be cached, when this run tracked `own` before.
+        """Whether the artifact at `path` is to be cached, when this run tracked `own` before.
 
-        Raises errors.ArtifactConflictError where DVC would not bear both: the path contains an
-        output of a stage, lies in a folder that a `.dvc` file tracks, contains what one tracks,
-        or overlaps with another artifact of the run. Nothing was written then.
+        Raises errors.ArtifactConflictError where it overlaps with another artifact of the run.
+        What else DVC would not bear is `refuse_conflicts`' to find, where it is to be cached.
         """
         path = _real(path)
         self._refuse_overlap(path, own)
@@ -326,8 +311,18 @@ class Outputs:
             return Verdict(cache=True)
         owner = _owner(path, self._stage_claims(path, everywhere=True))
         if owner is not None:
-            return self._told_once(path, self._owned_by_stage(path, owner))
-        inside = list(_inside(path)) if path.is_dir() and not path.is_symlink() else []
+            return self._owned_by_stage(path, owner)
+        return Verdict(cache=True, warning=self._how_to_declare(path))
+
+    def refuse_conflicts(self, path: Path, inside: Collection[Path]) -> None:
+        """Raises errors.ArtifactConflictError where DVC would not bear both.
+
+        The path contains an output of a stage, lies in a folder that a `.dvc` file tracks, or
+        contains what one tracks. `inside`: the dvc.yaml and `.dvc` files that lie in it.
+        """
+        if self._context.dvc_root is None:
+            return
+        path = _real(path)
         for claim in self._stage_claims(path, everywhere=True, also=inside):
             if relation(path, claim.path) == "contains":
                 raise ArtifactConflictError(
@@ -336,15 +331,12 @@ class Outputs:
                     "Log the rest of the folder by itself, or move the output out of it."
                 )
         self._refuse_pointers(path, inside)
-        verdict = Verdict(cache=True, warning=self._how_to_declare(path))
-        return self._told_once(path, verdict)
 
-    def _told_once(self, path: Path, verdict: Verdict) -> Verdict:
-        # A checkpoint is logged every epoch; its warning is not.
-        if verdict.warning is None or (path, verdict.warning) not in self._told:
-            self._told.add((path, verdict.warning or ""))
-            return verdict
-        return replace(verdict, warning=None)
+    def tell(self, verdict: Verdict) -> None:
+        """Warns of what the verdict has to say; once, though a checkpoint is logged every epoch."""
+        if verdict.warning is not None and verdict.warning not in self._told:
+            self._told.add(verdict.warning)
+            logger.warning("%s", verdict.warning)
 
     def judge_run(self, layout: Layout) -> list[str]:
         """What to warn of at the start: the run's folder or dvc.yaml inside a stage's output."""
@@ -499,7 +491,7 @@ class Outputs:
             pointers = self._pointers.setdefault(folder, _OddPointers(folder))
             yield from pointers.claims(path.relative_to(folder).parts[0])
 
-    def _refuse_pointers(self, path: Path, inside: list[Path]) -> None:
+    def _refuse_pointers(self, path: Path, inside: Iterable[Path]) -> None:
         mine = path.with_name(path.name + ".dvc")
         for tracked, pointer in self._pointer_claims(path):
             if pointer != mine:

@@ -13,7 +13,7 @@ from situations import dvc, git, python, run
 
 from dvclive_dvc import Live
 from dvclive_dvc.backend import Mode
-from dvclive_dvc.errors import ArtifactConflictError
+from dvclive_dvc.errors import ArtifactConflictError, ArtifactError
 from dvclive_dvc.layout import Layout
 from dvclive_dvc.repo import outputs
 from dvclive_dvc.repo.context import detect
@@ -30,6 +30,11 @@ def place(mode=Mode.STANDALONE, stage=None):
     return dataclasses.replace(detect(), mode=mode, stage=stage)
 
 
+def pointers_in(path):
+    found = path.rglob("*") if path.is_dir() and not path.is_symlink() else ()
+    return [one for one in found if one.suffix == ".dvc" or one.name == "dvc.yaml"]
+
+
 class Judge:
     """Asks one `Outputs` about paths below the working directory, which are made when missing."""
 
@@ -43,7 +48,10 @@ class Judge:
                 target.parent.unlink()
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text("bytes")
-        return self.outputs.judge(target, Logged(Path.cwd() / one for one in own))
+        verdict = self.outputs.judge(target, Logged(Path.cwd() / one for one in own))
+        if verdict.cache:
+            self.outputs.refuse_conflicts(target, pointers_in(target))
+        return verdict
 
     def refuses(self, path, own=()):
         try:
@@ -78,7 +86,6 @@ def test_outside_a_pipeline_a_stages_output_is_described_but_not_cached(repos):
     judge = Judge(*OUTSIDE)
     for path, stage, address in OWNED:
         verdict = judge(path)
-        assert judge(path).warning is None, "what is logged every epoch is told of once"
         file = address.rpartition(":")[0] or "dvc.yaml"
         assert not verdict.cache, path
         assert verdict.owner == address, path
@@ -249,6 +256,59 @@ def test_what_is_tracked_and_now_also_an_output_is_told_to_be_removed(repos, whe
         assert not verdict.cache
         assert verdict.owner == "train"
         assert f"`dvc remove {path}.dvc`" in verdict.warning
+
+
+def test_what_is_logged_every_epoch_is_told_of_once(repos, caplog):
+    repo = repos.make("owned_paths")
+    repo.write("model.pt", "weights")
+    with Live(report=None, save_dvc_exp=False) as live:
+        for _ in range(3):
+            live.log_artifact("model.pt")
+    told = [one.getMessage() for one in caplog.records if "model.pt" in one.getMessage()]
+    assert len(told) == 1, f"one warning for three calls: {told}"
+
+
+def test_that_an_artifact_is_cached_by_itself_is_told_when_it_was_cached(
+    repos, monkeypatch, caplog
+):
+    repo = repos.make("owned_paths")
+    monkeypatch.setenv("DVC_ROOT", str(repo.root))
+    monkeypatch.setenv("DVC_STAGE", "train")
+    repo.write("apart/data.csv", "1,2")
+    repo.write("apart/data.csv.dvc", "outs:\n- path: data.csv\n")
+    repo.write("apart/other.csv", "3,4")
+
+    def told():
+        return [one.getMessage() for one in caplog.records if "by itself" in one.getMessage()]
+
+    with Live(report=None) as live:
+        with pytest.raises(ArtifactConflictError, match=r"contains 'apart/data.csv'"):
+            live.log_artifact("apart")
+        assert told() == [], "nothing was cached, so nothing is told of caching"
+        (repo.root / ".gitignore").write_text("/loose.dvc\n")
+        repo.write("loose", "5,6")
+        with pytest.raises(ArtifactError, match=r"Git ignores 'loose.dvc'"):
+            live.log_artifact("loose")
+        assert told() == [], "Git's refusal comes after the judgement, and before the telling"
+        (repo.root / ".gitignore").unlink()
+        (repo.root / "apart/data.csv.dvc").unlink()
+        for _ in range(2):
+            live.log_artifact("apart")
+        assert len(told()) == 1, "the refused call used up the warning of the right one"
+        assert "'apart' is cached by itself" in told()[0]
+
+
+def test_what_dvc_leaves_out_of_a_folder_is_no_conflict_with_it(repos):
+    repo = repos.make("git_and_dvc")
+    repo.write("data/kept.csv", "1,2")
+    repo.write("data/old/raw.csv", "3,4")
+    repo.write("data/old/raw.csv.dvc", "outs:\n- path: raw.csv\n")
+    with Live(report=None, save_dvc_exp=False) as live:
+        with pytest.raises(ArtifactConflictError, match=r"'data/old/raw.csv.dvc' tracks"):
+            live.log_artifact("data")
+        repo.write(".dvcignore", "/data/old\n")
+        live.log_artifact("data")
+    assert dvc("status", cwd=repo.root).strip().endswith("up to date."), "DVC bears both"
 
 
 # -- the run's own artifacts -----------------------------------------------------------------
