@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import random
 import shutil
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, event, given, note, settings
+from hypothesis import HealthCheck, event, given, note, seed, settings
 from hypothesis import strategies as st
 from situations import git
 
@@ -23,6 +24,7 @@ from dvclive_dvc.errors import DvcLiveError
 from dvclive_dvc.repo.cache import ArtifactCache
 
 EXAMPLES = int(os.environ.get("DVCLIVE_TEST_EXAMPLES", "25"))
+PARTS = 4  # so that several workers have a share of them
 
 
 @dataclass(frozen=True)
@@ -376,16 +378,27 @@ def template(tmp_path_factory):
 
 
 @pytest.mark.timeout(300 + 10 * EXAMPLES)
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(case=cases())
-def test_the_same_tree_is_added_as_dvc_add_does(case, template, tmp_path_factory, monkeypatch):
+@pytest.mark.parametrize("part", range(PARTS))
+def test_the_same_tree_is_added_as_dvc_add_does(part, template, tmp_path_factory, monkeypatch):
     if not (template / ".dvc").exists():
         _initialise(template)
-    top = tmp_path_factory.mktemp("example")
+    # Where the same examples are tried each time, each part has its own all the same.
+    start = part if settings.default.derandomize else random.getrandbits(32)
+
+    @seed(start)
+    @settings(
+        max_examples=-(-EXAMPLES // PARTS),
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    @given(case=cases())
+    def same(case):
+        _compare(case, template, tmp_path_factory.mktemp("example"), monkeypatch)
+
+    same()
+
+
+def _compare(case: Case, template: Path, top: Path, monkeypatch) -> None:
     theirs = Built(top / "theirs", template, case)
     ours = Built(top / "ours", template, case)
     git_root = ours.root
