@@ -132,7 +132,8 @@ class ArtifactCache:
             if gitignore is not None and not gitignore.exists():
                 gitignore = None
             if dvc.autostage and dvc.uses_git and (edit is not None or text != before):
-                self._git.stage([pointer, *([gitignore] if gitignore else [])])
+                # As DVC: a `.gitignore` with no new line in it is the user's own matter.
+                self._git.stage([pointer, *([edit.path] if edit is not None else [])])
             return Added(path, pointer, gitignore, text != before, hashed)
 
     def hash_into_cache(self, path: Path) -> Hashed:

@@ -334,6 +334,14 @@ def test_autostage_puts_pointer_and_gitignore_into_the_index(made, cache):
     assert made.git("diff", "--cached", "--name-only").split() == [".gitignore", "b.pt.dvc"]
 
 
+def test_autostage_leaves_a_gitignore_alone_that_got_no_line(made, cache):
+    configure(made.root, "core.autostage", "true")
+    made.write(".gitignore", "/a.pt\n/mine\n")
+    cache.add(made.write("a.pt", "a"))
+    staged = made.git("diff", "--cached", "--name-only").split()
+    assert staged == ["a.pt.dvc"], "the user's own `.gitignore` was staged"
+
+
 def test_without_git_in_dvcs_configuration_nothing_is_ignored(made, cache):
     configure(made.root, "core.no_scm", "true")
     added = cache.add(made.write("a.pt", "a"))
