@@ -72,7 +72,7 @@ def save(
         with looking(record) as own:
             return save(record, outcome, overrides, covered, others, status=own)
     with _as_save_error():
-        git = Git(record.git_root, record.git)
+        git = status.git
         tree = _tree(git, record, status, overrides or {}, covered, others)
         tree = _without_other_runs(git, record, tree, others)
         return commits.create(git, record, outcome, tree)

@@ -80,11 +80,11 @@ class Status:
     """A look at the tracked files that goes on while the caller does something else.
 
     Costs one `git status` without untracked files, in a process of its own; where there is no
-    `git`, or it fails, libgit2 does the same more slowly.
+    `git`, or it fails, libgit2 does the same more slowly. `git` is the repository it looks at.
     """
 
     def __init__(self, git: Git, baseline: str) -> None:
-        self._git = git
+        self.git = git
         self._baseline = baseline
         self._process: subprocess.Popen[bytes] | None = None
         if git.program is not None:
@@ -99,12 +99,12 @@ class Status:
     def result(self) -> Tracked:
         """Waits for the answer. Raises `RepositoryError` where neither reader can give one."""
         if self._process is None:
-            return _by_libgit2(self._git, self._baseline)
+            return _by_libgit2(self.git, self._baseline)
         try:
             return self._parse(answer(self._process))
         except RepositoryError:
             try:
-                return _by_libgit2(self._git, self._baseline)
+                return _by_libgit2(self.git, self._baseline)
             except Exception as error:  # noqa: BLE001 - Git's own words are the better ones
                 logger.debug("libgit2 could not read the index either: %s", error)
             raise
@@ -118,7 +118,7 @@ class Status:
                 head = line[13:].decode("ascii")
             elif line[:1] in b"1u" and line:
                 found.append(line)
-        tracked = Tracked(head, trees.of_commit(self._git.repo, head))
+        tracked = Tracked(head, trees.of_commit(self.git.repo, head))
         for line in found:
             _take(line, tracked)
         return tracked
