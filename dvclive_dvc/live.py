@@ -628,6 +628,7 @@ class Live:
     def sync(self) -> None:
         """Writes summary, dvc.yaml and report; the latter two only where that is due."""
         with self._lock:
+            self._metrics.keep_in_place(at_last=self._outcome is not None)
             try:
                 self.make_summary()
             finally:

@@ -9,7 +9,9 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from .. import files
 from ..errors import InvalidDataTypeError, InvalidNameError
+from ..notices import logger
 from .names import check_spelling, checked
 
 if TYPE_CHECKING:
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
 # Enough for a usual run's metrics, few enough to leave descriptors to data loaders: many
 # systems allow a process 256 or 1,024.
 _MAX_OPEN = 200
-_APPEND = os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0)
+_APPEND = os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0)
+# What takes a file's place is let be for so many seconds: Git and DVC put files aside and back
+# (`git stash`, `dvc exp run --queue`), and refuse to where they were written to meanwhile.
+_SETTLED = 1.0
 _ALLOWED = "int, float, str, bool, Decimal, NumPy scalars, tensors of one element"
 # A cell is one line without tabs: DVC reads the rows with Python's csv module, others split the
 # text by str.splitlines(), which takes all of these for the end of a line.
@@ -144,10 +149,11 @@ def _item(name: str, value: Any) -> Any:
 class _Series:
     """One metric's file: its descriptor while it is open, and whether rows carry a time."""
 
-    __slots__ = ("fd", "path", "timestamp")
+    __slots__ = ("fd", "folder", "path", "timestamp")
 
     def __init__(self, path: Path, *, timestamp: bool) -> None:
         self.path = path
+        self.folder = str(path.parent)
         self.timestamp = timestamp
         self.fd = -1
 
@@ -160,6 +166,9 @@ class MetricWriter:
         self._losses = losses
         self._series: dict[str, _Series] = {}
         self._open: dict[str, _Series] = {}
+        # When entries of the folders came or went last, as far as the files were looked at since.
+        self._folders: dict[str, int | None] = {}
+        self._displaced_since: float | None = None
         # Whether an earlier run that is gone on with left files.
         self.resumed = False
 
@@ -212,12 +221,68 @@ class MetricWriter:
             with contextlib.suppress(OSError):
                 self._opened(name, timestamp=timestamp)
 
+    def keep_in_place(self, *, at_last: bool = False) -> None:
+        """Puts a file back whose place was taken while the run goes on, with all its rows.
+
+        The rows go to the file that was opened, which may have no name any more: `git stash` and
+        `dvc exp run --queue` put others in the place of tracked ones. Costs a stat of each folder.
+        """
+        folders = {series.folder for series in self._open.values()}
+        now = {folder: _time_of(folder) for folder in folders}
+        if now == self._folders and not at_last:
+            return
+        lost = [series for series in self._open.values() if not _is_in_place(series)]
+        if not lost or not self._layout.root.is_dir():  # who removes it all wants none of it
+            self._folders = now
+            self._displaced_since = None
+        elif at_last or self._has_settled():
+            for series in lost:
+                with self._losses.forgiven(series.path):
+                    _put_back(series)
+            logger.warning(
+                "'%s'%s was replaced or removed while the run goes on, by `git stash` or the like; "
+                "it is put back with all its rows.",
+                lost[0].path,
+                f" and {len(lost) - 1} more" if len(lost) > 1 else "",
+            )
+            self._displaced_since = None
+
+    def _has_settled(self) -> bool:
+        if self._displaced_since is None:
+            self._displaced_since = time.monotonic()
+        return time.monotonic() - self._displaced_since > _SETTLED
+
     def close(self) -> None:
         """Closes the files; a later `append` opens them again."""
         while self._open:
             _, series = self._open.popitem()
             os.close(series.fd)
             series.fd = -1
+
+
+def _time_of(folder: str) -> int | None:
+    try:
+        return os.stat(folder).st_mtime_ns  # noqa: PTH116 - each step
+    except OSError:
+        return None
+
+
+def _is_in_place(series: _Series) -> bool:
+    try:
+        return os.path.samestat(series.path.stat(), os.fstat(series.fd))
+    except OSError:
+        return False
+
+
+def _put_back(series: _Series) -> None:
+    with open(series.fd, "rb", closefd=False) as file:
+        file.seek(0)
+        rows = file.read()
+    series.path.parent.mkdir(parents=True, exist_ok=True)
+    files.replace(series.path, rows)
+    fd = os.open(series.path, _APPEND)
+    os.close(series.fd)
+    series.fd = fd
 
 
 def _create(series: _Series, name: str) -> int:

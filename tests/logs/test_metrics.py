@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -289,6 +290,46 @@ def test_a_closed_writer_opens_its_files_again(layout, writer):
     writer.close()
     writer.append("m", 1, "1", timestamp=False)
     assert (layout.metrics_dir / "m.tsv").read_text() == "step\tm\n0\t0\n1\t1\n"
+
+
+@pytest.mark.parametrize("gone", ["replaced", "removed", "folder removed"])
+def test_rows_are_kept_though_their_file_loses_its_place(layout, writer, caplog, gone):
+    path = layout.metrics_dir / "val" / "m.tsv"
+    writer.append("val/m", 0, "0", timestamp=False)
+    writer.keep_in_place()
+    shutil.rmtree(path.parent)
+    if gone != "folder removed":
+        path.parent.mkdir()
+    if gone == "replaced":
+        path.write_text("step\tm\n0\t9\n")
+    writer.append("val/m", 1, "1", timestamp=False)
+    writer.keep_in_place()
+    assert path.exists() is (gone == "replaced"), "whoever took it away may be about to put it back"
+    writer.keep_in_place(at_last=True)
+    writer.append("val/m", 2, "2", timestamp=False)
+    assert path.read_text() == "step\tm\n0\t0\n1\t1\n2\t2\n", "rows are lost"
+    assert "is put back with all its rows" in caplog.text
+
+
+def test_a_file_that_lost_its_place_for_good_is_put_back_before_the_end(
+    layout, writer, monkeypatch
+):
+    path = layout.metrics_dir / "m.tsv"
+    writer.append("m", 0, "0", timestamp=False)
+    writer.keep_in_place()
+    path.unlink()
+    writer.keep_in_place()
+    monkeypatch.setattr(metrics, "_SETTLED", -1.0)
+    writer.keep_in_place()
+    assert path.read_text() == "step\tm\n0\t0\n", "a kill would lose the rows"
+
+
+def test_a_folder_that_was_removed_as_a_whole_stays_away(layout, writer, caplog):
+    writer.append("m", 0, "0", timestamp=False)
+    shutil.rmtree(layout.root)
+    writer.keep_in_place(at_last=True)
+    assert not layout.root.exists()
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize(("first", "second"), [("Loss", "loss"), ("Val/loss", "val/loss")])

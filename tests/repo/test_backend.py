@@ -154,6 +154,26 @@ def test_a_run_inside_the_folder_of_another_has_an_experiment_of_its_own(repos):
     assert "runs/fold-1/metrics.json" in second
 
 
+def test_rows_logged_after_a_git_stash_are_in_the_experiment(repos):
+    repo = repos.make("git_and_dvc")
+    for name in ("first", "second"):
+        with Live(report=None, exp_name=name) as live:
+            for step in range(6):
+                live.log_metric("m", f"{name}-{step}")
+                live.next_step()
+                if name == "second" and step == 2:
+                    repo.git("stash", "-q")
+                    repo.git("stash", "pop", "-q")
+        if name == "first":
+            repo.git("add", "dvclive")
+            repo.git("commit", "-q", "-m", name)
+    (commit,) = (one for name, one in repo.experiments().items() if name == "second")
+    rows = repo.git("show", f"{commit}:dvclive/plots/metrics/m.tsv")
+    there = [row.split("\t")[1] for row in rows.splitlines()[1:]]
+    assert there == [f"second-{step}" for step in range(6)], "rows went to a file without a name"
+    assert (repo.root / "dvclive/plots/metrics/m.tsv").read_text().rstrip() == rows
+
+
 @pytest.mark.parametrize("shape", ["sha256", "reftable"])
 def test_in_a_repository_that_dvc_cannot_read_the_run_is_logged_with_one_warning(
     repos, shape, caplog
