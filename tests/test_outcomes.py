@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from situations import Situation, python
+from situations import Situation, dvc_inside, python
 
 RUN = """
 import os, signal, sys, threading, time
@@ -89,6 +89,33 @@ def test_a_failed_run_of_a_folder_of_its_own_says_how_that_one_goes_on(repos):
     assert "Live(dir='runs/a', resume=True) goes on from step 0." in done.stderr, (
         f"the folder or the step of the run is not told:\n{done.stderr}"
     )
+
+
+CHECKPOINTS = """
+import os, signal
+from dvclive_dvc import Live
+with Live(exp_name="run", report=None) as live:
+    for epoch in range(3):
+        with open("model.pt", "w") as file:
+            file.write(f"begin {epoch} ")
+            file.flush()
+            if epoch == 2:
+                END
+            file.write("end")
+        live.log_artifact("model.pt")
+        live.next_step()
+"""
+
+
+@pytest.mark.parametrize("end", ["1 / 0", killed_by("SIGINT"), killed_by("SIGKILL"), "pass"])
+def test_the_experiment_of_a_run_cut_short_has_the_checkpoint_that_was_logged(repos, end):
+    repo = repos.make("git_and_dvc")
+    python(CHECKPOINTS.replace("END", end), check=False)
+    python("import sys; from dvclive_dvc.cli import main; sys.exit(main(['recover']))")
+    repo.git("checkout", "-q", "--", ".")
+    dvc_inside("exp", "apply", "run")
+    kept = "begin 2 end" if end == "pass" else "begin 1 end"
+    assert (repo.root / "model.pt").read_text() == kept, "half a checkpoint took its place"
 
 
 def test_a_failed_run_that_could_not_be_saved_is_not_called_saved(repos):

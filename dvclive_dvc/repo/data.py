@@ -78,13 +78,19 @@ class Committed:
 
 
 def committed(
-    record: Record, store: Callable[[Path], Content], others: Collection[Record] = ()
+    record: Record,
+    store: Callable[[Path], Content],
+    others: Collection[Record] = (),
+    *,
+    ended_well: bool = True,
 ) -> Committed:
     """Puts the changed data of the run's DVC project into the cache, by `store`.
 
-    What `others` write, runs that are not saved yet, is theirs to cache. The user's own pointer
-    files stay as they are; their new texts are returned. With `record.commit_data` off only the
-    covered paths are told. What cannot be read is passed over with a warning. Costs a stat and a
+    What `others` write, runs that are not saved yet, is theirs to cache. Of a run that did not
+    end well the artifacts stay as they were logged, for what came after may be half a checkpoint;
+    what is in its folder it wrote itself, and whole. The user's own pointer files stay as they
+    are; their new texts are returned. With `record.commit_data` off only the covered paths are
+    told. What cannot be read is passed over with a warning. Costs a stat and a
     parse an output where nothing changed; DVC is not imported for that.
     """
     outputs = list(outputs_of(record))
@@ -97,8 +103,19 @@ def committed(
         for output in outputs
         if not is_theirs(f"{record.git_root}/{output.pointer}") and not is_theirs(output.path)
     ]
+    logged = {
+        os.fspath(path)
+        for path in (() if ended_well else record.pointers)
+        if not path.is_relative_to(record.dir)
+    }
     new: dict[str, list[tuple[Output, Content]]] = {}
     for output in _with_progress(changed(ours, record.dvc_root), "Caching changed data"):
+        if f"{record.git_root}/{output.pointer}" in logged:
+            logger.info(
+                "The artifact '%s' changed after it was logged; the experiment has it as it was.",
+                output.path,
+            )
+            continue
         if output.versioned:
             logger.warning(
                 "The changed data '%s' has its versions in the cloud, which DVC alone can add to, "

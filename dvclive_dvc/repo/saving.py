@@ -10,6 +10,7 @@ import contextlib
 import shutil
 from typing import TYPE_CHECKING
 
+from ..backend import Status
 from ..errors import RepositoryError
 from ..notices import logger
 from . import data, experiments, journal
@@ -34,7 +35,7 @@ def save(record: Record, outcome: Outcome) -> str:
     """
     with experiments.looking(record) as status:  # while DVC's data is looked at
         others = tuple(journal.others(record))
-        kept = _committed_data(record, others)
+        kept = _committed_data(record, outcome, others)
         commit = experiments.save(
             record, outcome, kept.overrides, kept.covered, others, status=status
         )
@@ -76,7 +77,7 @@ def cause_of(error: Exception, record: Record) -> str:
     return text
 
 
-def _committed_data(record: Record, others: Collection[Record]) -> data.Committed:
+def _committed_data(record: Record, outcome: Outcome, others: Collection[Record]) -> data.Committed:
     cache: ArtifactCache | None = None
 
     def store(path: Path) -> Content:
@@ -88,7 +89,8 @@ def _committed_data(record: Record, others: Collection[Record]) -> data.Committe
         return cache.hash_into_cache(path)
 
     try:
-        return data.committed(record, store, others)
+        ended_well = outcome.status is Status.COMPLETED
+        return data.committed(record, store, others, ended_well=ended_well)
     finally:
         if cache is not None:
             cache.close()
