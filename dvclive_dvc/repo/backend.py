@@ -122,13 +122,13 @@ class DvcBackend:
         if self._context.dvc_root is not None:
             # In a stage of a pipeline too: its run would overwrite a dead one's files.
             left = recovery.recover_before(self._context, layout.root, self._redraw)
-            _refuse_second_run(layout.root, journal.holder_of(layout.root, self._context.dvc_root))
+            _refuse_second_run(layout, journal.holder_of(layout.root, self._context.dvc_root))
         self._layout = layout
         for warning in (*self._strayed(layout), *self._outputs.judge_run(layout)):
             logger.warning("%s", warning)
         if saves:
             self._record = self._new_record(layout, request)
-            _refuse_second_run(layout.root, journal.enter(self._record))
+            _refuse_second_run(layout, journal.enter(self._record))
             self._unsaved = True
         before: tuple[Path, ...] = ()
         if request.resume:
@@ -396,13 +396,14 @@ def _pointers_of_former(layout: Layout) -> Iterator[Path]:
             yield rules
 
 
-def _refuse_second_run(folder: Path, holder: Record | None) -> None:
+def _refuse_second_run(layout: Layout, holder: Record | None) -> None:
     if holder is None:
         return
     other = "" if holder.process.host == journal.this_host() else f" on {holder.process.host}"
     raise RunInProgressError(
         f"The run '{holder.name}' (process {holder.process.pid}{other}, since {holder.started}) "
-        f"is writing to '{folder}'. Give this one its own folder: Live(dir='{folder.name}-2')."
+        f"is writing to '{layout.root}'. Give this one its own folder: "
+        f"Live(dir='{layout.given}-2')."
         + (other and " If that one is dead, run `dvclive-dvc recover --other-hosts` first.")
     )
 

@@ -370,6 +370,10 @@ def test_a_live_run_is_left_alone_and_its_folder_is_refused(repo):
         assert files == {path: path.read_bytes() for path in files}, "nothing was touched"
         with Live("dvclive-2", exp_name="second"):
             pass
+        with pytest.raises(
+            RunInProgressError, match=re.escape(f"Live(dir='{repo.root}/dvclive-2')")
+        ):
+            Live(repo.root / "dvclive")
         process.communicate("")
     assert set(repo.experiments()) == {"first", "second"}
 
