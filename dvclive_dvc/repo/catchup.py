@@ -75,14 +75,19 @@ def _series(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def cut_torn_row(path: Path) -> None:
-    """Takes away a last row without its end: its value may be half of one."""
+    """Takes away a last row without its end: its value may be half of one.
+
+    The file's time stays that of the run's last sign of life (`edits.last_sign`).
+    """
     with path.open("r+b") as file:
+        written = os.fstat(file.fileno())
         size = file.seek(0, os.SEEK_END)
         start = max(0, size - _TAIL)
         file.seek(start)
         tail = file.read()
         if tail and not tail.endswith(b"\n") and b"\n" in tail:
             file.truncate(start + tail.rindex(b"\n") + 1)
+            os.utime(path, ns=(written.st_atime_ns, written.st_mtime_ns))
 
 
 def last_row(path: Path) -> tuple[int, str] | None:

@@ -55,7 +55,9 @@ def with_inputs(record: Record, moment: int | None) -> Record:
 def _written(path: Path) -> int:
     for one in (path, *path.parents):
         with contextlib.suppress(OSError):
-            return one.lstat().st_mtime_ns
+            info = one.lstat()
+            # One that was moved here, or copied with its time, came when its entry changed.
+            return max(info.st_mtime_ns, info.st_ctime_ns)
     return 0
 
 

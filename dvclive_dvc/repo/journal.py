@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,8 +61,9 @@ def path_of(record: Record) -> Path:
 # The journals of this process's runs, held open and locked; see `_write`.
 _held: dict[str, int] = {}
 _warned: set[str] = set()
-# What could not be written, and whether an earlier state is on disk; see `retry`.
-_unwritten: dict[Path, tuple[Entry, bool]] = {}
+# What could not be written, whether an earlier state is on disk, and when that was, in
+# nanoseconds; see `retry`.
+_unwritten: dict[Path, tuple[Entry, bool, int]] = {}
 
 
 def enter(record: Record) -> Record | None:
@@ -105,12 +107,14 @@ def write(record: Record) -> None:
 
 def retry() -> None:
     """Writes what could not be written before; costs nothing where there is no such thing."""
-    for entry, was_there in list(_unwritten.values()):
+    for entry, was_there, when in list(_unwritten.values()):
         if _taken_away(entry, was_there=was_there):
             del _unwritten[entry.path]
             continue
         with contextlib.suppress(OSError):
             _write(entry.path, entry.record, entry.outcome)
+            # Its time says when the run was last heard of, not when there was room again.
+            os.utime(entry.path, ns=(when, when))
 
 
 def _taken_away(entry: Entry, *, was_there: bool) -> bool:
@@ -148,7 +152,7 @@ def keep(record: Record, outcome: Outcome) -> bool:
 
 def _remember(record: Record, outcome: Outcome | None) -> None:
     path = path_of(record)
-    _unwritten[path] = (Entry(path, record, outcome), path.exists())
+    _unwritten[path] = (Entry(path, record, outcome), path.exists(), time.time_ns())
 
 
 def _note_in_place(path: Path, outcome: Outcome) -> None:
@@ -238,7 +242,7 @@ if hasattr(os, "register_at_fork"):
 def read_all(dvc_root: Path) -> tuple[list[Entry], list[Path]]:
     """Every run's journal of a project, oldest first, and the files that cannot be read."""
     found = {path: _read(path, dvc_root) for path in sorted(folder(dvc_root).glob("*.json"))}
-    for path, (entry, was_there) in list(_unwritten.items()):
+    for path, (entry, was_there, _) in list(_unwritten.items()):
         if path.parent == folder(dvc_root) and not _taken_away(entry, was_there=was_there):
             found[path] = entry
     entries = [entry for entry in found.values() if isinstance(entry, Entry)]

@@ -269,6 +269,10 @@ class Blobs:
         except OSError:
             return False
 
+    def is_unfiltered(self, path: bytes) -> bool:
+        """Whether no program of the user's has a hand in what Git keeps of `path`."""
+        return b"filter" not in self._rules(path)
+
     def result(self) -> dict[bytes, trees.Entry]:
         """The entries of all files that were added and are there."""
         if self._waiting:

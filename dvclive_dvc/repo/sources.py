@@ -26,6 +26,8 @@ _BUDGET = 0.25
 _INSTALLED = (b"/site-packages/", b"/dist-packages/")
 # Parameters and settings are small; of data there may be any amount.
 _SMALL = 1 << 20
+# A dvc.yaml of this size takes a tenth of a second to parse.
+_PARSED = 1 << 17
 # How what ran was kept, for the later runs of the process: a module is loaded once, and its file
 # may be edited at any time after. By the repository and the path; `_load_of` tells a reload.
 _kept: dict[tuple[bytes, bytes], tuple[object, trees.Entry]] = {}
@@ -184,7 +186,7 @@ def inputs(context: Context, own: Path) -> tuple[Source, ...]:
                 full = os.path.join(root, one)  # noqa: PTH118 - bytes
                 is_ours = folders.is_ours(one.rpartition(b"/")[0])
                 if is_ours and not full.startswith(around) and _is_small(full):
-                    now.keep_committed(one)
+                    now.keep_committed(one, filtered=False)
             if time.monotonic() > end:
                 break
         return _as_sources(now.result())
@@ -198,7 +200,9 @@ def _is_small(path: bytes) -> bool:
         info = os.lstat(path)
     except OSError:
         return False
-    return stat.S_ISLNK(info.st_mode) or (stat.S_ISREG(info.st_mode) and info.st_size <= _SMALL)
+    if stat.S_ISLNK(info.st_mode):
+        return True
+    return stat.S_ISREG(info.st_mode) and info.st_size <= _SMALL and os.access(path, os.R_OK)
 
 
 def _named_by_dvc(dvc_root: Path) -> Iterator[str]:
@@ -206,16 +210,16 @@ def _named_by_dvc(dvc_root: Path) -> Iterator[str]:
     yield f"{dvc_root}/params.yaml"
     try:
         with (dvc_root / "dvc.yaml").open("rb") as file:
-            text = file.read(_SMALL)
+            text = file.read(_PARSED + 1)
     except OSError:
         return
-    if b"stages" not in text:
+    if len(text) > _PARSED or b"stages" not in text:
         return  # one with nothing but plots is no reason to load a parser
     import yaml
 
     try:
         document = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
-    except (yaml.YAMLError, ValueError, RecursionError):
+    except Exception:  # noqa: BLE001 - `!!bool maybe` is a KeyError; DVC's parser tells the user
         return
     for stage in _values(_mapping(document).get("stages")):
         # `foreach` has the stage below `do`.
@@ -382,14 +386,17 @@ class _Now:
         self._blobs = Blobs(git)
         self._known: dict[bytes, trees.Entry] = {}
 
-    def keep_committed(self, path: bytes) -> bool:
-        """Takes a file that the commit has, too; False where it has none."""
+    def keep_committed(self, path: bytes, *, filtered: bool = True) -> bool:
+        """Takes a file that the commit has, too; False where it has none.
+
+        With `filtered` off not one that a filter has to make anew, which may fail and say so.
+        """
         entry = self._folders.committed(self._git, self._commit, path)
         if entry is None:
             return False
         if _is(os.fsencode(self._git.root), path, entry):
             self._known[path] = entry
-        else:
+        elif filtered or self._blobs.is_unfiltered(path):
             self._blobs.add(path, entry)
         return True
 

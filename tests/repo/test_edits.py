@@ -238,9 +238,77 @@ def test_an_input_is_a_small_committed_file_that_dvc_yaml_names(repo, caplog):
     assert caplog.text == ""
 
 
-@pytest.mark.parametrize("text", ["stages: [params", "params", "stages: {a: [params]}", "\x00deps"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "stages: [params",
+        "params",
+        "stages: {a: [params]}",
+        "\x00deps",
+        "stages: {a: {frozen: !!bool maybe}}",
+        'stages: {a: {frozen: !!int ""}}',
+    ],
+)
 def test_a_dvc_yaml_that_cannot_be_read_leaves_params_yaml(repo, text, caplog):
     repo.write("dvc.yaml", text)
     found = sources.inputs(context.detect(), repo.root / "dvclive")
     assert [one.path for one in found] == ["params.yaml"]
     assert caplog.text == ""
+
+
+def test_an_input_that_a_filter_makes_anew_is_left_out_in_silence(repo, caplog):
+    repo.write(".gitattributes", "conf.yaml filter=odd\n")
+    repo.git("config", "filter.odd.clean", "false")
+    repo.write("conf.yaml", "layers: 2\n")
+    found = [source.path for source in sources.inputs(context.detect(), repo.root / "dvclive")]
+    assert found == ["params.yaml"]
+    assert caplog.messages == [], "the end of the run has to say it"
+
+
+def test_parameters_that_an_older_file_took_the_place_of_are_saved_as_they_ran(repo):
+    repo.write("next.yaml", "lr: 7\n")
+    time.sleep(TICK)
+    killed()
+    (repo.root / "next.yaml").replace(repo.root / "params.yaml")
+    recovery.recover(repo.root)
+    assert held(repo, "params.yaml") == "lr: 0.1", "an edit passed for what ran"
+
+
+def test_a_recovery_that_cut_a_torn_row_and_failed_is_no_sign_of_life(repo):
+    killed(last='live._metrics.close(); open("dvclive/plots/metrics/loss.tsv", "a").write("1\\t0")')
+    edit_all(repo, 9)
+    blocked = repo.root / ".git" / "refs" / "exps"
+    blocked.write_text("no folder")
+    (failed,) = recovery.recover(repo.root)
+    assert failed.error is not None
+    blocked.unlink()
+    recovery.recover(repo.root)
+    assert held(repo, "params.yaml") == "lr: 0.1", (
+        "the recovery's own write was taken for the run's"
+    )
+
+
+def test_an_end_that_is_noted_late_has_the_time_it_had(repo):
+    python("""
+import time
+from pathlib import Path
+from dvclive_dvc import Live
+live = Live(exp_name="first")
+live.log_metric("loss", 0.5)
+live.next_step()
+folder, away = Path(".dvc/tmp/dvclive"), Path(".dvc/tmp/away")
+folder.rename(away)
+for path in (folder, Path(".git/refs/exps")):
+    path.write_text("no folder")
+live.end()
+for path in (folder, Path(".git/refs/exps")):
+    path.unlink()
+away.rename(folder)
+time.sleep(0.05)
+Path("params.yaml").write_text("lr: 9\\n")
+time.sleep(0.05)
+Live("other", exp_name="second").end()
+""")
+    assert held(repo, "params.yaml") == "lr: 0.1", (
+        "an edit before the late note passed for what ran"
+    )
