@@ -435,6 +435,10 @@ class _Folder:
 
     def _stored(self, listing: Listing, places: list[int]) -> Iterator[tuple[int, Stored | None]]:
         becomes = self._dvc.kinds[:1] == ["hardlink"] and not self._keep
+        if becomes:
+            # Of files with equal bytes one becomes the object. To `dvc add` that is the last one
+            # it walks by (dvc_data, `ReferenceHashFileDB.add`).
+            places = sorted(places, reverse=True)
         linked = set(listing.linked)
         put, root, names = self._dvc.objects.put, self._root, listing.names
 

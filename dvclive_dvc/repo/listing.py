@@ -107,7 +107,7 @@ class Listing:
 
 
 def scan(root: str, ignored: Filter | None = None) -> Listing:
-    """Lists the folder at `root`: one stat a file.
+    """Lists the folder at `root`, in the order of `os.walk`: one stat a file.
 
     `ignored` leaves out what a `.dvcignore` names; None stands for DVC's default rules.
     Raises ArtifactError for what cannot be cached.
@@ -117,10 +117,11 @@ def scan(root: str, ignored: Filter | None = None) -> Listing:
     while folders:
         prefix = folders.pop()
         folder = f"{root}/{prefix}".rstrip("/") if prefix else root
+        below: list[str] = []
         try:
             with _entries(folder) as (entries, fd):
                 here = entries if ignored is None else _kept(folder, entries, ignored)
-                plain = _scan_folder(found, folder, prefix, here, folders, default=ignored is None)
+                plain = _scan_folder(found, folder, prefix, here, below, default=ignored is None)
                 for first in range(0, len(plain), _AT_ONCE):
                     _add_files(found, prefix, plain[first : first + _AT_ONCE], fd)
         except FileNotFoundError:
@@ -131,6 +132,7 @@ def scan(root: str, ignored: Filter | None = None) -> Listing:
                 f"Cannot read the folder '{folder}' of the artifact: {error.strerror}. "
                 "Give yourself the right to, or keep it out by a `.dvcignore` rule."
             ) from error
+        folders += reversed(below)
     return found
 
 
@@ -167,11 +169,14 @@ def _scan_folder(
     folder: str,
     prefix: str,
     here: list[os.DirEntry[str]],
-    folders: list[str],
+    below: list[str],
     *,
     default: bool,
 ) -> list[os.DirEntry[str]]:
-    """Sorts out what one folder holds; gives its regular files, of which no stat is made yet."""
+    """Sorts out what one folder holds; gives its regular files, of which no stat is made yet.
+
+    The folders in it are added to `below`.
+    """
     if default and prefix and any(entry.name == ".dvc" for entry in here):
         return []  # a DVC repository of its own, which DVC leaves out
     regular = [entry for entry in here if entry.is_file(follow_symlinks=False)]
@@ -181,7 +186,7 @@ def _scan_folder(
                 _scan_link(found, folder, prefix, entry)
             elif entry.is_dir():
                 if not default or entry.name not in _DVC_IGNORES:
-                    folders.append(f"{prefix}{entry.name}/")
+                    below.append(f"{prefix}{entry.name}/")
             elif not entry.is_file():
                 _refuse_kind(entry, folder)
     return [

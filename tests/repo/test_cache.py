@@ -261,6 +261,25 @@ def test_the_workspace_holds_what_cache_type_says(made, cache, kind, monkeypatch
     assert reads.paths == []
 
 
+def test_of_files_with_equal_bytes_the_one_becomes_the_object_that_dvc_add_takes(made, cache):
+    configure(made.root, "cache.type", "hardlink,copy")
+    for top in ("theirs", "ours"):
+        for name in ("b", "data/a", "data/k", "other/x/c", "other/q", "z"):
+            made.write(f"{top}/{name}", f"the same, {top}")
+    dvc_inside("add", "theirs", cwd=made.root)
+    cache.add(made.root / "ours")
+    theirs, ours = (
+        [
+            path.relative_to(top)
+            for path in top.rglob("*")
+            if path.is_file() and os.stat(path).st_nlink > 1
+        ]
+        for top in (made.root / "theirs", made.root / "ours")
+    )
+    assert len(theirs) == 1, "`dvc add` does not make one of equal files the object any more"
+    assert ours == theirs, "another file is read-only now than after `dvc add`"
+
+
 def test_another_cache_type_counts_for_a_folder_that_did_not_change(made, cache):
     configure(made.root, "cache.type", "symlink")
     for name in ("a", "b"):
