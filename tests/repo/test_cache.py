@@ -272,7 +272,7 @@ def test_of_files_with_equal_bytes_the_one_becomes_the_object_that_dvc_add_takes
         [
             path.relative_to(top)
             for path in top.rglob("*")
-            if path.is_file() and os.stat(path).st_nlink > 1
+            if path.is_file() and path.stat().st_nlink > 1
         ]
         for top in (made.root / "theirs", made.root / "ours")
     )
