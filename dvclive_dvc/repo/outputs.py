@@ -47,12 +47,14 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Claim:
-    """A path that a stage has as its output, and how the stage spells it."""
+    """A path that a stage has as its output, how the stage spells it, and what DVC does to it."""
 
     path: Path
     file: Path
     stage: str
     spelt: str
+    removed: bool = True
+    cached: bool = True
 
 
 # -- pure: paths by components -------------------------------------------------------------
@@ -75,14 +77,18 @@ def _up_to(path: Path, top: Path) -> Iterator[Path]:
         yield folder
 
 
-def outputs_of(stage: dict[str, Any], folder: Path) -> Iterator[tuple[str, Path]]:
-    """A resolved stage's outputs as it spells them, and their paths; `folder` is its dvc.yaml's."""
+def outputs_of(stage: dict[str, Any], folder: Path) -> Iterator[tuple[str, Path, dict[str, Any]]]:
+    """A resolved stage's outputs as it spells them, their paths, and what it says of them.
+
+    `folder` is that of its dvc.yaml.
+    """
     wdir = os.path.join(folder, stage.get("wdir") or "")  # noqa: PTH118 - normalised below
     for section in ("outs", "metrics", "plots"):
         for entry in stage.get(section) or ():
-            name = next(iter(entry)) if isinstance(entry, dict) else entry
+            ((name, says),) = entry.items() if isinstance(entry, dict) else ((entry, {}),)
             if "://" not in name:
-                yield name, Path(os.path.normpath(os.path.join(wdir, name)))  # noqa: PTH118
+                path = Path(os.path.normpath(os.path.join(wdir, name)))  # noqa: PTH118
+                yield name, path, says or {}
 
 
 # -- which dvc.yaml files there are --------------------------------------------------------
@@ -328,7 +334,8 @@ class Outputs:
                 raise ArtifactConflictError(
                     f"Artifact '{self._shown(path)}' contains '{self._shown(claim.path)}', an "
                     f"output of {self._stage(claim)}: DVC does not track one inside the other. "
-                    "Log the rest of the folder by itself, or move the output out of it."
+                    "Log the rest of the folder by itself, pass cache=False to describe the folder "
+                    "alone, or move the output out of it."
                 )
         self._refuse_pointers(path, inside)
 
@@ -344,21 +351,27 @@ class Outputs:
         places = [(f"the run's folder '{self._shown(layout.root)}'", layout.root)]
         if layout.dvcyaml_on:
             places.append((f"its '{self._shown(layout.dvcyaml)}'", layout.dvcyaml))
+        claim: _Claim | None = None
         for name, path in places:
             claim = _owner(path, self._stage_claims(path, everywhere=False))
             if claim is not None:
                 found.setdefault(claim, []).append(name)
-        return [self._inside_output(claim, names) for claim, names in found.items()]
+        unseen = claim if layout.dvcyaml_on else None
+        return [
+            self._inside_output(claim, names, unseen=claim == unseen)
+            for claim, names in found.items()
+        ]
 
-    def _inside_output(self, claim: _Claim, names: list[str]) -> str:
+    def _inside_output(self, claim: _Claim, names: list[str], *, unseen: bool) -> str:
+        assert self._context.dvc_root is not None  # noqa: S101 - there is a claim
         lie = "lies" if len(names) == 1 else "lie"
         who = " and ".join(names)
+        outside = self._shown(self._context.dvc_root / DVCYAML_NAME)
         return (
             f"{who[0].upper()}{who[1:]} {lie} in '{self._shown(claim.path)}', an output of "
-            f"{self._stage(claim)}. DVC removes an output before the stage runs and reads no "
-            f"dvc.yaml inside one, so its metrics and plots would not be found. Take "
-            f"'{claim.spelt}' out of the outputs of '{claim.stage}'; name there only "
-            "the files that other stages depend on."
+            f"{self._stage(claim)}. {_effect(claim, unseen=unseen)} Take '{claim.spelt}' out of "
+            f"the outputs of '{claim.stage}'; name there only the files that other stages depend on"
+            + (f", or pass Live(dvcyaml='{outside}')." if unseen else ".")
         )
 
     def covers(self, path: Path) -> str | None:
@@ -504,9 +517,12 @@ class Outputs:
     def _refuse(self, path: Path, how: str | None, tracked: Path, pointer: Path) -> None:
         name, other, file = self._shown(path), self._shown(tracked), self._shown(pointer)
         if how == "inside":
+            # By a `.dvc` file of another name it is not ours to cache either.
+            alike = pointer == tracked.with_name(tracked.name + ".dvc")
+            whole = f'`live.log_artifact("{other}")`' if alike else f"`dvc commit {file}`"
             raise ArtifactConflictError(
-                f"Artifact '{name}' lies in '{other}', which '{file}' tracks. Run `dvc add "
-                f"{other}` to cache it together with its folder, or write it elsewhere."
+                f"Artifact '{name}' lies in '{other}', which '{file}' tracks: DVC does not track "
+                f"one inside the other. {_INSTEAD.format(whole=whole)}"
             )
         if how == "equal":
             raise ArtifactConflictError(
@@ -516,18 +532,24 @@ class Outputs:
         if how == "contains":
             raise ArtifactConflictError(
                 f"Artifact '{name}' contains '{other}', which '{file}' tracks: DVC does not track "
-                f"one inside the other. Run `dvc remove {file}`, or log the rest by itself."
+                f"one inside the other. Run `dvc remove {file}` to log the folder as a whole, log "
+                "the rest by itself, or pass cache=False to describe the folder alone."
             )
 
     def _refuse_overlap(self, path: Path, own: Logged) -> None:
         found = own.overlap(path)
         if found is None:
             return
-        how, other = found
+        how, other = found[0], self._shown(found[1])
+        todo = (
+            _INSTEAD.format(whole=f'`live.log_artifact("{other}")`')
+            if how == "inside"
+            else f"Log the rest by itself, pass cache=False to describe the folder alone, or run "
+            f"`dvc remove {other}.dvc` and log the folder instead of '{other}' next time."
+        )
         raise ArtifactConflictError(
-            f"Artifact '{self._shown(path)}' {_VERB[how]} '{self._shown(other)}', which "
-            "this run logged as an artifact: DVC does not track one inside the other. "
-            "Log the folder alone, or its files one by one."
+            f"Artifact '{self._shown(path)}' {_VERB[how]} '{other}', which this run logged as an "
+            f"artifact: DVC does not track one inside the other. {todo}"
         )
 
     # for people
@@ -549,9 +571,29 @@ class Outputs:
         return claim.stage if file == DVCYAML_NAME else f"{file}:{claim.stage}"
 
 
+_INSTEAD = (
+    "Instead of this call, {whole} caches the folder with all that is in it. Or pass cache=False "
+    "to describe this path alone, or write it elsewhere."
+)
 _PART = ("equal", "inside")
 _VERB = {"inside": "lies in", "contains": "contains"}
 _INSIDE = (Mode.REPRO, Mode.EXP_RUN)
+
+
+def _effect(claim: _Claim, *, unseen: bool) -> str:
+    """What DVC does to a run in this output; `unseen`: its dvc.yaml is in there too."""
+    if unseen:
+        removes = "removes an output before the stage runs and " if claim.removed else ""
+        return (
+            f"DVC {removes}reads no dvc.yaml inside one, so the run's metrics and plots would not "
+            "be found."
+        )
+    effects = []
+    if claim.removed:
+        effects.append("removes it before the stage runs, so that there is nothing to resume from")
+    if claim.cached:
+        effects.append("keeps its files in its cache instead of Git")
+    return f"DVC {' and '.join(effects) or 'takes every change in it for one of the stage'}."
 
 
 def _owner(path: Path, claims: Collection[_Claim]) -> _Claim | None:
@@ -604,6 +646,7 @@ def _resolve(repo: Any, file: Path, claims: list[_Claim]) -> Exception | None:
         except Exception as error:  # noqa: BLE001, PERF203 - the other stages still count
             failure = error
         else:
-            for spelt, path in outputs_of(stage, file.parent):
-                claims.append(_Claim(path, file, name, spelt))
+            for spelt, path, says in outputs_of(stage, file.parent):
+                removed, cached = not says.get("persist"), bool(says.get("cache", True))
+                claims.append(_Claim(path, file, name, spelt, removed, cached))
     return failure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -203,7 +204,26 @@ def test_a_path_in_a_folder_that_a_dvc_file_tracks_is_refused(repos, where):
     for path in ["data/labels.csv", "data/raw", "data/raw/part.csv", "data/new"]:
         text = judge.refuses(path)
         assert "'data.dvc' tracks" in text
-        assert "`dvc add data`" in text
+        assert 'Instead of this call, `live.log_artifact("data")`' in text
+        assert "cache=False" in text
+    text = judge.refuses("store/blob.bin/part")
+    assert "'odd.dvc' tracks" in text
+    assert "Instead of this call, `dvc commit odd.dvc`" in text, "the folder would be refused too"
+
+
+def test_what_a_refusal_of_a_file_in_a_tracked_folder_advises_helps(repos):
+    repo = repos.make("git_and_dvc")
+    repo.write("models/best.pt", "weights")
+    dvc("add", "models", cwd=repo.root)
+    with Live(report=None, save_dvc_exp=False) as live:
+        with pytest.raises(ArtifactConflictError, match=r'log_artifact\("models"\).*cache=False'):
+            live.log_artifact("models/best.pt")
+        repo.write("models/best.pt", "better weights")
+        live.log_artifact("models")
+        with pytest.raises(ArtifactConflictError, match=r'log_artifact\("models"\).*cache=False'):
+            live.log_artifact("models/best.pt")
+        live.log_artifact("models/best.pt", cache=False)
+    assert dvc("status", cwd=repo.root).strip().endswith("up to date."), "not cached as it is"
 
 
 def test_what_has_its_own_dvc_file_is_logged_again(repos):
@@ -325,7 +345,11 @@ def test_the_same_artifact_may_be_logged_again(repos):
 )
 def test_an_artifact_inside_another_of_the_run_is_refused(repos, path, other, verb):
     repos.make("git_and_dvc")
-    assert f"'{path}' {verb} '{other}'" in Judge().refuses(path, own=[other])
+    text = Judge().refuses(path, own=[other])
+    assert f"'{path}' {verb} '{other}'" in text
+    todo = '`live.log_artifact("out")`' if verb == "lies in" else "`dvc remove out/sub/a.pt.dvc`"
+    assert todo in text, "what to do is not said"
+    assert "cache=False" in text, "nor that it may be described"
 
 
 def test_names_that_only_begin_alike_are_no_overlap(repos):
@@ -336,8 +360,8 @@ def test_names_that_only_begin_alike_are_no_overlap(repos):
 def test_outputs_on_another_machine_overlap_with_nothing():
     outs = ["s3://bucket/a", {"remote://r/b": {}}, "/abs", {"c": {"push": False}}]
     assert list(outputs.outputs_of({"wdir": "w", "outs": outs}, Path("/repo"))) == [
-        ("/abs", Path("/abs")),
-        ("c", Path("/repo/w/c")),
+        ("/abs", Path("/abs"), {}),
+        ("c", Path("/repo/w/c"), {"push": False}),
     ]
 
 
@@ -385,6 +409,12 @@ def test_logging_an_artifact_costs_the_same_however_many_there_were(repos, monke
     assert costs[6] == costs[11], "and so does each that is logged again"
 
 
+_LOGGING = """\
+from dvclive_dvc import Live
+with Live(report=None, dvcyaml="dvc.yaml", save_dvc_exp=False) as live:
+    live.log_metric("accuracy", 0.75)
+"""
+
 # -- the run's folder ------------------------------------------------------------------------
 
 
@@ -404,6 +434,31 @@ def test_a_run_inside_a_stages_output_is_warned_of_once(repos, where):
         assert f"Take '{spelt}' out of the outputs of '{stage}'" in told
         assert (f"folder '{folder}'" in told) == (folder != "elsewhere"), told
         assert ("/dvc.yaml' l" in told) == (dvcyaml is not None), told
+        assert ("would not be found" in told) == (dvcyaml is not None), told
+        assert ("Live(dvcyaml='dvc.yaml')" in told) == (dvcyaml is not None), told
+        assert ("nothing to resume from" in told) == (dvcyaml is None), told
+
+
+@pytest.mark.parametrize("settings", ["", "persist: true", "cache: false"])
+def test_a_run_in_an_output_with_its_dvc_yaml_elsewhere_is_told_what_dvc_does_to_it(
+    repos, settings
+):
+    repo = repos.make("git_and_dvc")
+    repo.write("train.py", _LOGGING)
+    out = f"dvclive: {{{settings}}}" if settings else "dvclive"
+    repo.write(
+        "dvc.yaml", f"stages:\n  train:\n    cmd: '{sys.executable} train.py'\n    outs: [{out}]\n"
+    )
+    (told,) = Outputs(place()).judge_run(Layout.at("dvclive", "dvc.yaml"))
+    assert ("removes it before" in told) == (settings != "persist: true"), told
+    assert ("cache instead of Git" in told) == (settings != "cache: false"), told
+    repo.write("dvclive/from-before", "")
+    dvc("repro", "-q", cwd=repo.root)
+    assert "0.75" in dvc("metrics", "show", cwd=repo.root), "DVC does not find the metrics"
+    stayed = (repo.root / "dvclive/from-before").exists()
+    assert stayed == (settings == "persist: true"), "DVC does otherwise to an output"
+    ignored = bool(git("check-ignore", "dvclive/metrics.json", cwd=repo.root, check=False))
+    assert ignored == (settings != "cache: false"), "DVC does otherwise to an output's files"
 
 
 def test_a_run_beside_the_outputs_is_not_warned_of(repos):
