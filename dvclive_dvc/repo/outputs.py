@@ -71,10 +71,11 @@ def relation(path: Path, other: Path) -> str | None:
 
 def _up_to(path: Path, top: Path) -> Iterator[Path]:
     """`path` and the folders over it, down from nothing above `top`."""
-    for folder in (path, *path.parents):
-        if not folder.is_relative_to(top):
-            return
-        yield folder
+    if path.is_relative_to(top):
+        for folder in (path, *path.parents):
+            yield folder
+            if folder == top:
+                return
 
 
 def outputs_of(stage: dict[str, Any], folder: Path) -> Iterator[tuple[str, Path, dict[str, Any]]]:
@@ -164,6 +165,10 @@ def may_concern(text: bytes, file: Path, path: Path, root: Path) -> bool:
 
 
 _SPELT_AS_IS = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+def _dvcyamls_over(path: Path, root: Path) -> list[Path]:
+    return [folder / DVCYAML_NAME for folder in _up_to(path, root)]
 
 
 def _in_this_project(file: Path, dvc_root: Path) -> bool:
@@ -304,6 +309,8 @@ class Outputs:
         self._told: set[str] = set()
         self._from_git: list[Path] | None = None
         self._pointers: dict[Path, _OddPointers] = {}
+        root = context.dvc_root
+        self._over_cwd = [] if root is None else _dvcyamls_over(context.cwd, root)
 
     def judge(self, path: Path, own: Logged) -> Verdict:
         """Whether the artifact at `path` is to be cached, when this run tracked `own` before.
@@ -400,11 +407,7 @@ class Outputs:
         root = self._context.dvc_root
         if root is None:
             return []
-        files = dict.fromkeys(
-            folder / DVCYAML_NAME
-            for start in (root, path, self._context.cwd)
-            for folder in _up_to(start, root)
-        )
+        files = dict.fromkeys((root / DVCYAML_NAME, *_dvcyamls_over(path, root), *self._over_cwd))
         files.update((file, None) for file in also if file.name == DVCYAML_NAME)
         if everywhere:
             files.update(dict.fromkeys(self._known_to_git(root)))
