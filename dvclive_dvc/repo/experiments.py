@@ -104,7 +104,7 @@ def _tree(
 ) -> bytes:
     # The run's own files are read and compressed while `git status` looks at what is tracked.
     blobs = Blobs(git)
-    begun = ran.merges_begun(git, record)
+    begun = ran.merges_begun(git, record, status)
     kept_by_dvc = ran.kept_by_dvc_where_it_ran(git, record, begun)
     own = {
         path

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
 # The first is the tree of all that a merge put on disk, conflicts with their marks
@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 # it as well, where they stop. The others are the commits that come in, for a Git before 2.34 and
 # for what waits for its commit without a conflict.
 _NAMES = ("AUTO_MERGE", "MERGE_HEAD", "CHERRY_PICK_HEAD")
+# AUTO_MERGE also stays behind after what went well, as a `git stash pop` does mostly. These are
+# there for only as long as something waits: MERGE_MSG for what was picked or reverted with
+# `--no-commit` too, SQUASH_MSG for `git merge --squash` (branch.c, remove_branch_state).
+_WAITING = (
+    *("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "MERGE_MSG", "SQUASH_MSG"),
+    *("rebase-merge", "rebase-apply"),
+)
 
 
 def unconcluded(git_dir: Path) -> tuple[str, ...]:
@@ -21,18 +28,26 @@ def unconcluded(git_dir: Path) -> tuple[str, ...]:
     return tuple(one for name in _NAMES for one in _hashes(git_dir, name))
 
 
-def begun(git_dir: Path, already: Collection[str] | None) -> dict[str, int]:
-    """Those of `unconcluded` that are not `already` known, with when they came.
+def begun(
+    git_dir: Path, already: Collection[str] | None, in_conflict: Callable[[], bool]
+) -> dict[str, int]:
+    """Those of `unconcluded` that are not `already` known and wait, with when they came.
 
     That is by the file system's clock, in nanoseconds: what they put on disk is not younger. None
-    where nobody looked before; then none is known to have come since.
+    where nobody looked before; then none is known to have come since. `in_conflict` tells whether
+    files are in conflict, which is all that a `git stash pop` leaves of its stop; it is asked only
+    where the answer counts.
     """
     found = {}
     for name in _NAMES if already is not None else ():
         for one in set(_hashes(git_dir, name)).difference(already or ()):
             with contextlib.suppress(FileNotFoundError):  # concluded just now
                 found[one] = (git_dir / name).stat().st_mtime_ns
-    return found
+    return found if found and (_waits(git_dir) or in_conflict()) else {}
+
+
+def _waits(git_dir: Path) -> bool:
+    return any((git_dir / name).exists() for name in _WAITING)
 
 
 def _hashes(git_dir: Path, name: str) -> list[str]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .git import Git
     from .record import Record
-    from .snapshot import Tracked
+    from .snapshot import Status, Tracked
 
 
 def worked_on(git: Git, record: Record, seen: str) -> tuple[str, list[reflog.Move]]:
@@ -73,12 +73,16 @@ def _is_made_of(repo: pygit2.Repository, commit: str, former: str) -> bool:
         return False
 
 
-def merges_begun(git: Git, record: Record) -> dict[bytes, int]:
+def merges_begun(git: Git, record: Record, status: Status) -> dict[bytes, int]:
     """The trees of the merges that began while the run went on and wait for their commit."""
     import pygit2
 
     found = {}
-    for one, when in merges.begun(Path(git.repo.path), record.merging).items():
+
+    def in_conflict() -> bool:
+        return bool(status.result().conflict)
+
+    for one, when in merges.begun(Path(git.repo.path), record.merging, in_conflict).items():
         # Nothing holds such a tree against `git gc`.
         with contextlib.suppress(KeyError, ValueError, pygit2.GitError):
             found[git.repo[one].peel(pygit2.Tree).id.raw] = when

@@ -87,6 +87,7 @@ class Status:
         self.git = git
         self._baseline = baseline
         self._process: subprocess.Popen[bytes] | None = None
+        self._found: Tracked | None = None
         if git.program is not None:
             self._process = git.start(*_STATUS)
 
@@ -98,6 +99,11 @@ class Status:
 
     def result(self) -> Tracked:
         """Waits for the answer. Raises `RepositoryError` where neither reader can give one."""
+        if self._found is None:
+            self._found = self._look()
+        return self._found
+
+    def _look(self) -> Tracked:
         if self._process is None:
             return _by_libgit2(self.git, self._baseline)
         try:

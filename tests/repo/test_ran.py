@@ -375,7 +375,10 @@ def test_uncommitted_changes_that_cannot_enter_are_named(repos, caplog):
 
 
 @pytest.mark.parametrize("program", ["git", None], ids=["by git", "by libgit2"])
-@pytest.mark.parametrize("how", ["merge", "cherry-pick", "revert", "stash", "rebase", "no-commit"])
+@pytest.mark.parametrize(
+    "how",
+    ["merge", "cherry-pick", "revert", "stash", "rebase", "no-commit", "squash", "picked only"],
+)
 def test_a_merge_that_stops_while_a_run_goes_on_brings_nothing_in(
     repos, caplog, monkeypatch, how, program
 ):
@@ -435,12 +438,37 @@ def bring_in(repo, how):
     commands = {
         "merge": ["merge", "other"],
         "no-commit": ["merge", "--no-commit", "-X", "theirs", "other"],
+        "squash": ["merge", "--squash", "-X", "theirs", "other"],
         "cherry-pick": ["cherry-pick", "other"],
+        "picked only": ["cherry-pick", "--no-commit", "-X", "theirs", "other"],
         "revert": ["revert", "--no-edit", "reverted"],
         "stash": ["stash", "pop"],
         "rebase": ["rebase", "--autostash", "other"],
     }
     subprocess.run(["git", *commands[how]], cwd=repo.root, capture_output=True, check=False)
+
+
+@pytest.mark.parametrize("stash", ["push", "push --keep-index"])
+@pytest.mark.parametrize("back", ["pop", "pop --index", "apply"])
+def test_changes_that_were_stashed_and_came_back_are_what_ran(repos, caplog, stash, back):
+    repo = repos.make("git_and_dvc")
+    repo.write("config.yaml", "lr: 0.1\n")
+    repo.commit()
+    repo.write("README.md", "what ran\n")
+    repo.write("new.txt", "what ran too\n")
+    repo.git("add", "README.md", "new.txt")
+    repo.write("config.yaml", "lr: 0.2\n")
+    record = record_of(repo)
+    write_run(record.dir)
+    repo.git("stash", *stash.split(), "-q")
+    repo.git("stash", *back.split(), "-q")
+    repo.git("add", "README.md")
+    caplog.clear()
+    commit = experiments.save(record, Outcome())
+    assert readme_of(repo, commit) == "what ran", "a staged change is lost"
+    assert "new.txt" in files_of(repo, commit), "a staged new file is lost"
+    assert repo.git("show", f"{commit}:config.yaml") == "lr: 0.2", "a change is lost"
+    assert "a merge or the like" not in caplog.text, "nothing waits to be concluded"
 
 
 @pytest.mark.parametrize("edited", [True, False], ids=["edited since", "untouched"])
