@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ def worked_on(git: Git, record: Record, seen: str) -> tuple[str, list[reflog.Mov
     was only built upon, or amended: what was committed is what ran then. With HEAD's moves since
     the run began.
     """
-    moves = reflog.moves(Path(git.repo.path), record.reflog, record.baseline, seen)
+    moves = _moves(git, record, seen)
     reached = at = record.baseline
     for move in moves:
         if move.new == move.old:
@@ -42,6 +43,42 @@ def worked_on(git: Git, record: Record, seen: str) -> tuple[str, list[reflog.Mov
     if at == reached and (reached == seen or _is_made_of(git.repo, seen, reached)):
         return seen, moves
     return reached, moves
+
+
+def _moves(git: Git, record: Record, seen: str) -> list[reflog.Move]:
+    """HEAD's moves, of which the first is a commit of what ran if it concludes what was under way.
+
+    What had brought its files began before the run then.
+    """
+    moves = reflog.moves(Path(git.repo.path), record.reflog, record.baseline, seen)
+    if moves and moves[0].concluded and _was_under_way(git.repo, moves[0], record.merging or ()):
+        moves[0] = dataclasses.replace(moves[0], committed=True)
+    return moves
+
+
+def _was_under_way(repo: pygit2.Repository, move: reflog.Move, merging: Collection[str]) -> bool:
+    """Whether a commit concludes one of the operations that a run began in the middle of.
+
+    A merge has what came in as a parent, a cherry-pick and a rebase keep its author and their
+    date, and a revert names it. AUTO_MERGE tells nothing here: it may be older than all of them.
+    """
+    return any(
+        one.id in new.parent_ids
+        or one.author == new.author
+        or str(one.id).encode() in new.raw_message
+        for new in _commits(repo, (move.new,))
+        for one in _commits(repo, merging)
+    )
+
+
+def _commits(repo: pygit2.Repository, names: Iterable[str]) -> list[pygit2.Commit]:
+    import pygit2
+
+    found = []
+    for one in names:
+        with contextlib.suppress(KeyError, ValueError, pygit2.GitError):  # a tree; or collected
+            found.append(repo[one].peel(pygit2.Commit))
+    return found
 
 
 def _were_left_alone(repo: pygit2.Repository, reached: str, made: reflog.Move) -> bool:

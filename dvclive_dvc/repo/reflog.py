@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 _LINE = re.compile(rb"([0-9a-f]{40}) ([0-9a-f]{40}) [^\n]*?> \d+ [+-]\d+(?:\t([^\n]*))?")
 # What it has of a commit that was made of the working tree (builtin/commit.c).
 _COMMITTED = (b"commit:", b"commit (amend):")
+# What was brought by `git revert`, which says "revert:" only where it did not stop.
+_REVERTED = b'commit: Revert "'
+# What concludes an operation that had stopped (builtin/commit.c; sequencer.c, run_git_commit).
+_CONCLUDED = (b"commit (merge):", b"commit (cherry-pick):", b"rebase (continue):", _REVERTED)
 
 
 @dataclass(frozen=True)
@@ -21,11 +25,14 @@ class Move:
     """HEAD went from one commit to another.
 
     committed: whether the working tree became a commit; nothing on disk changed by it.
+    concluded: whether it became one at the end of a merge, rebase, cherry-pick or revert that had
+               stopped and brought some of the files; is not `committed`.
     """
 
     old: str
     new: str
     committed: bool
+    concluded: bool = False
 
 
 def length(git_dir: Path) -> int:
@@ -80,8 +87,10 @@ def _parsed(log: bytes) -> list[Move]:
         Move(
             match[1].decode("ascii"),
             match[2].decode("ascii"),
-            (match[3] or b"").startswith(_COMMITTED),
+            said.startswith(_COMMITTED) and not said.startswith(_REVERTED),
+            said.startswith(_CONCLUDED),
         )
         for line in log.split(b"\n")
         if (match := _LINE.fullmatch(line))
+        for said in (match[3] or b"",)
     ]

@@ -18,7 +18,8 @@ def test_a_merge_that_began_since_is_told_apart_from_one_that_was_there(repos):
     git_dir = repo.root / ".git"
     known = merges.unconcluded(git_dir)
     assert repo.git("rev-parse", "MERGE_HEAD") in known, "the commit that comes in is missing"
-    assert not merges.begun(git_dir, known, nothing_in_conflict), "what was under way before is told as new"
+    begun = merges.begun(git_dir, known, nothing_in_conflict)
+    assert not begun, "what was under way before is told as new"
     repo.git("merge", "--abort")
     assert merges.unconcluded(git_dir) == (), "a merge that was given up is told"
     subprocess.run(["git", "cherry-pick", "other"], cwd=repo.root, capture_output=True, check=False)

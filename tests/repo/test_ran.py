@@ -489,6 +489,71 @@ def test_a_merge_that_stopped_before_a_run_is_what_ran(repos, caplog, edited):
     assert "a merge or the like" not in caplog.text, "it is told of as if it came later"
 
 
+@pytest.mark.parametrize("how", ["merge", "no-commit", "cherry-pick", "revert", "rebase"])
+def test_a_merge_that_is_concluded_while_a_run_goes_on_is_what_ran(repos, how):
+    repo = repos.make("git_and_dvc")
+    with_a_conflict_ahead(repo)
+    bring_in(repo, how)
+    repo.write("disputed.txt", "resolved\n")
+    repo.git("add", "-A", ".")
+    if how != "rebase":  # refuses to go on beside an edit
+        repo.write("README.md", "what ran\n")
+    before = repo.git("ls-files")
+    record = record_of(repo)
+    write_run(record.dir)
+    conclude(repo, how)
+    commit = experiments.save(record, Outcome())
+    for name in ("README.md", "disputed.txt", "both.txt", "taken.txt"):
+        there = (repo.root / name).read_text().strip()
+        assert repo.git("show", f"{commit}:{name}") == there, f"{name} is not what ran"
+    listing = [one for one in files_of(repo, commit) if not one.startswith("dvclive/")]
+    assert listing == before.splitlines(), "a file that the merge brought or took is not so"
+
+
+@pytest.mark.parametrize("how", ["merge", "no-commit", "cherry-pick", "revert", "rebase"])
+@pytest.mark.parametrize("left_over", [True, False], ids=["after a stash", "after nothing"])
+def test_a_merge_that_began_and_ended_while_a_run_went_on_brings_nothing_in(repos, how, left_over):
+    repo = repos.make("git_and_dvc")
+    with_a_conflict_ahead(repo)
+    if left_over:
+        repo.write("README.md", "what ran\n")
+        repo.git("stash", "-q")
+        repo.git("stash", "pop", "-q")
+        repo.git("commit", "-q", "-a", "-m", "what ran")
+    before = repo.git("ls-tree", "-r", "HEAD").splitlines()
+    record = record_of(repo)
+    write_run(record.dir)
+    bring_in(repo, how)
+    repo.write("disputed.txt", "resolved\n")
+    repo.git("add", "-A", ".")
+    conclude(repo, how)
+    listing = repo.git("ls-tree", "-r", experiments.save(record, Outcome())).splitlines()
+    assert [one for one in listing if "\tdvclive/" not in one] == before, "it brought files in"
+
+
+def conclude(repo, how):
+    """Has Git make a commit of what `bring_in` left."""
+    words = ["commit", "--no-edit"] if how in ("merge", "no-commit") else [how, "--continue"]
+    repo.git("-c", "core.editor=true", *words)
+
+
+def test_a_merge_that_is_given_up_and_begun_anew_while_a_run_goes_on_is_not_what_ran(repos):
+    repo = repos.make("git_and_dvc")
+    with_a_conflict_ahead(repo)
+    bring_in(repo, "merge")
+    record = record_of(repo)
+    write_run(record.dir)
+    repo.git("merge", "--abort")
+    bring_in(repo, "merge")
+    repo.write("disputed.txt", "resolved otherwise\n")
+    repo.git("add", "-A", ".")
+    conclude(repo, "merge")
+    commit = experiments.save(record, Outcome())
+    assert repo.git("show", f"{commit}:disputed.txt").splitlines()[0] == "mine", (
+        "another resolution than the one that was there while it ran"
+    )
+
+
 def test_data_whose_pointer_a_merge_took_away_does_not_get_into_git(repos):
     repo = repos.make("git_and_dvc")
     repo.write("conf/values", "1\n")
