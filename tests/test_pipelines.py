@@ -116,6 +116,22 @@ def test_exp_run_makes_one_experiment_with_all_of_the_run(repos):
     assert git("stash", "list") == ""
 
 
+def test_what_git_lfs_tracks_is_in_exp_runs_experiment_where_dvc_adds_it_itself(repos):
+    repo = repos.make("documented_pipeline")
+    repo.write(".gitattributes", "dvclive/plots/images/* filter=lfs\n*.html filter=lfs\n")
+    repo.commit()
+    done = running(repo, "exp", "run", "-n", "mine")
+    commit = repo.experiments()["mine"]
+    assert new_files_of(repo, commit) == {*RUN_FILES, "dvc.lock"} - {"dvclive/report.html"}
+    image = repo.git("show", f"{commit}:dvclive/plots/images/img.png")
+    assert image.startswith("version https://git-lfs"), "raw bytes are in Git"
+    [warning] = warnings(done)
+    assert "'dvclive/plots/images/img.png' and 1 more" in warning, "nobody is told"
+    assert "only what a dvc.yaml names as metrics, params or plots enters" in warning, (
+        "it says of the image that it stays out, or does not say of the report that it does"
+    )
+
+
 def test_exp_run_a_second_time_joins_as_well(repos):
     repo = repos.make("documented_pipeline")
     running(repo, "exp", "run", "-n", "first")

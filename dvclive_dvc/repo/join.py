@@ -62,8 +62,9 @@ def into_dvc_commit(
         raw = set(Blobs(git).without_lfs(paths))
         if raw:
             logger.warning(
-                "Git LFS tracks '%s'%s and is not set up here, so what is on disk there stays out "
-                "of the experiment. Run `git lfs install` to have it in the next one.",
+                "Git LFS tracks '%s'%s and is not set up here, so what is on disk there is left to "
+                "DVC: of it, only what a dvc.yaml names as metrics, params or plots enters the "
+                "experiment. Run `git lfs install` to have all of it in the next one.",
                 os.fsdecode(min(raw)),
                 f" and {len(raw) - 1} more" if len(raw) > 1 else "",
             )
