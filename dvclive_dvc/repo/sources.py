@@ -26,8 +26,9 @@ _BUDGET = 0.25
 _INSTALLED = (b"/site-packages/", b"/dist-packages/")
 # Parameters and settings are small; of data there may be any amount.
 _SMALL = 1 << 20
-# A dvc.yaml of this size takes a tenth of a second to parse.
-_PARSED = 1 << 17
+# A dvc.yaml of this size takes a twentieth of a second to parse; the rest may take as much.
+_PARSED = 1 << 16
+_BUDGET_OF_INPUTS = 0.05
 # How what ran was kept, for the later runs of the process: a module is loaded once, and its file
 # may be edited at any time after. By the repository and the path; `_load_of` tells a reload.
 _kept: dict[tuple[bytes, bytes], tuple[object, trees.Entry]] = {}
@@ -177,7 +178,7 @@ def inputs(context: Context, own: Path) -> tuple[Source, ...]:
     root = os.fsencode(context.git_root)
     folders = _Folders(root)
     now = _Now(Git(context.git_root, context.git), context.baseline, folders)
-    end = time.monotonic() + _BUDGET
+    end = time.monotonic() + _BUDGET_OF_INPUTS
     named = (_within(os.fsencode(path), root) for path in _named_by_dvc(context.dvc_root))
     around = os.fsencode(own) + b"/"
     try:

@@ -256,6 +256,14 @@ def test_a_dvc_yaml_that_cannot_be_read_leaves_params_yaml(repo, text, caplog):
     assert caplog.text == ""
 
 
+def test_a_dvc_yaml_that_takes_long_to_parse_leaves_params_yaml(repo):
+    text = (repo.root / "dvc.yaml").read_text()
+    assert len(sources.inputs(context.detect(), repo.root / "dvclive")) == 2, "the short one counts"
+    repo.write("dvc.yaml", text + "".join(f"  s{n}:\n    cmd: x\n" for n in range(10_000)))
+    found = sources.inputs(context.detect(), repo.root / "dvclive")
+    assert [one.path for one in found] == ["params.yaml"], "the run's beginning waits for dvc.yaml"
+
+
 def test_an_input_that_a_filter_makes_anew_is_left_out_in_silence(repo, caplog):
     repo.write(".gitattributes", "conf.yaml filter=odd\n")
     repo.git("config", "filter.odd.clean", "false")
