@@ -277,7 +277,12 @@ class Blobs:
 
     def is_unfiltered(self, path: bytes) -> bool:
         """Whether no program of the user's has a hand in what Git keeps of `path`."""
-        return b"filter" not in self._rules(path)
+        if b"filter" not in self._rules(path):
+            return True
+        try:
+            return not self._git.repo.get_attr(os.fsdecode(path), "filter")
+        except UnicodeEncodeError:
+            return False  # libgit2 is given names in UTF-8 alone
 
     def result(self) -> dict[bytes, trees.Entry]:
         """The entries of all files that were added and are there."""

@@ -265,9 +265,9 @@ def test_a_dvc_yaml_that_takes_long_to_parse_leaves_params_yaml(repo):
 
 
 def test_an_input_that_a_filter_makes_anew_is_left_out_in_silence(repo, caplog):
-    repo.write(".gitattributes", "conf.yaml filter=odd\n")
+    repo.write(".gitattributes", "*.png filter=lfs diff=lfs -text\nconf.yaml filter=odd\n")
     repo.git("config", "filter.odd.clean", "false")
-    repo.write("conf.yaml", "layers: 2\n")
+    edit_all(repo, 2)
     found = [source.path for source in sources.inputs(context.detect(), repo.root / "dvclive")]
     assert found == ["params.yaml"]
     assert caplog.messages == [], "the end of the run has to say it"
