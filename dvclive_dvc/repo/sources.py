@@ -145,7 +145,7 @@ def _tell_of_untracked(git: Git, context: Context, paths: Collection[bytes]) -> 
     try:
         # What Git ignores was left out on purpose: generated, or of a build.
         listed = git.ask("ls-files", "-z", "--others", "--exclude-standard", "--", *specs)
-    except RepositoryError as error:
+    except (OSError, RepositoryError) as error:  # more names than a command line has room for
         logger.debug("what of the loaded modules is untracked cannot be told: %s", error)
         return
     names = sorted(os.fsdecode(name) for name in listed.split(b"\0") if name)
