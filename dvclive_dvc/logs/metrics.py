@@ -147,15 +147,19 @@ def _item(name: str, value: Any) -> Any:
 
 
 class _Series:
-    """One metric's file: its descriptor while it is open, and whether rows carry a time."""
+    """One metric's file: its descriptor while it is open, and whether rows carry a time.
 
-    __slots__ = ("fd", "folder", "path", "timestamp")
+    `size` is what it has when nobody else wrote to it.
+    """
+
+    __slots__ = ("fd", "folder", "path", "size", "timestamp")
 
     def __init__(self, path: Path, *, timestamp: bool) -> None:
         self.path = path
         self.folder = str(path.parent)
         self.timestamp = timestamp
         self.fd = -1
+        self.size = 0
 
 
 class MetricWriter:
@@ -168,7 +172,7 @@ class MetricWriter:
         self._open: dict[str, _Series] = {}
         # When entries of the folders came or went last, as far as the files were looked at since.
         self._folders: dict[str, int | None] = {}
-        self._displaced_since: float | None = None
+        self._disturbed_since: float | None = None
         # Whether an earlier run that is gone on with left files.
         self.resumed = False
 
@@ -189,10 +193,13 @@ class MetricWriter:
             line = f"{time.time_ns() // 1_000_000}\t{step}\t{cell}\n"
         else:
             line = f"{step}\t{cell}\n"
+        row = line.encode()
         try:
-            _write_whole(series.fd, line.encode())
+            _write_whole(series.fd, row)
         except OSError as error:
             self._losses.note(series.path, error)
+        else:
+            series.size += len(row)
 
     def _path(self, name: str) -> Path:
         return self._layout.metrics_dir / f"{name}.tsv"
@@ -202,8 +209,13 @@ class MetricWriter:
         if series is None:
             series = _Series(self._path(name), timestamp=timestamp)
             series.fd = _create(series, name)
+            series.size = os.fstat(series.fd).st_size
         else:
-            series.fd = os.open(series.path, _APPEND)
+            try:
+                series.fd = os.open(series.path, _APPEND)
+            except FileNotFoundError:
+                series.fd = _create(series, name)
+            self._tell_of_altered([series])
         while len(self._open) >= _MAX_OPEN:
             oldest = self._open.pop(next(iter(self._open)))
             os.close(oldest.fd)
@@ -224,33 +236,56 @@ class MetricWriter:
     def keep_in_place(self, *, at_last: bool = False) -> None:
         """Puts a file back whose place was taken while the run goes on, with all its rows.
 
-        The rows go to the file that was opened, which may have no name any more: `git stash` and
-        `dvc exp run --queue` put others in the place of tracked ones. Costs a stat of each folder.
+        The rows go to the file that was opened, which may have no name any more: `git stash` puts
+        another in the place of a tracked one. A warning tells of a file that others wrote to, as
+        DVC does when it puts changes aside. Costs a stat of each folder and of each open file.
         """
-        folders = {series.folder for series in self._open.values()}
-        now = {folder: _time_of(folder) for folder in folders}
-        if now == self._folders and not at_last:
+        opened = self._open.values()
+        now = {folder: _time_of(folder) for folder in {series.folder for series in opened}}
+        altered = [series for series in opened if os.fstat(series.fd).st_size != series.size]
+        if now == self._folders and not altered and not at_last:
             return
-        lost = [series for series in self._open.values() if not _is_in_place(series)]
-        if not lost or not self._layout.root.is_dir():  # who removes it all wants none of it
-            self._folders = now
-            self._displaced_since = None
-        elif at_last or self._has_settled():
-            for series in lost:
-                with self._losses.forgiven(series.path):
-                    _put_back(series)
+        displaced = [series for series in opened if not _is_in_place(series)]
+        if not self._layout.root.is_dir():
+            displaced = []  # who removes it all wants none of it
+        if not displaced and not altered:
+            self._disturbed_since = None
+        elif not at_last and not self._has_settled():
+            return
+        else:
+            self._tell_of_altered(altered)
+            self._put_back(displaced)
+            self._disturbed_since = None
+        self._folders = now
+
+    def _put_back(self, displaced: list[_Series]) -> None:
+        back = []
+        for series in displaced:
+            with self._losses.forgiven(series.path):
+                _write_anew(series)
+                back.append(series)
+        if back:
             logger.warning(
-                "'%s'%s was replaced or removed while the run goes on, by `git stash` or the like; "
-                "it is put back with all its rows.",
-                lost[0].path,
-                f" and {len(lost) - 1} more" if len(lost) > 1 else "",
+                "%s replaced or removed while the run goes on, by `git stash` or the like; it is "
+                "put back with the run's rows.",
+                _named(back),
             )
-            self._displaced_since = None
+
+    def _tell_of_altered(self, series: list[_Series]) -> None:
+        altered = [one for one in series if os.fstat(one.fd).st_size != one.size]
+        for one in altered:
+            one.size = os.fstat(one.fd).st_size
+        if altered:
+            logger.warning(
+                "%s written to by another program while the run goes on, so rows may be missing "
+                "there. Where that was Git or DVC, which put changes aside, see `git stash list`.",
+                _named(altered),
+            )
 
     def _has_settled(self) -> bool:
-        if self._displaced_since is None:
-            self._displaced_since = time.monotonic()
-        return time.monotonic() - self._displaced_since > _SETTLED
+        if self._disturbed_since is None:
+            self._disturbed_since = time.monotonic()
+        return time.monotonic() - self._disturbed_since > _SETTLED
 
     def close(self) -> None:
         """Closes the files; a later `append` opens them again."""
@@ -274,12 +309,18 @@ def _is_in_place(series: _Series) -> bool:
         return False
 
 
-def _put_back(series: _Series) -> None:
+def _named(series: list[_Series]) -> str:
+    more = f" and {len(series) - 1} more were" if len(series) > 1 else " was"
+    return f"'{series[0].path}'{more}"
+
+
+def _write_anew(series: _Series) -> None:
     with open(series.fd, "rb", closefd=False) as file:
         file.seek(0)
         rows = file.read()
     series.path.parent.mkdir(parents=True, exist_ok=True)
     files.replace(series.path, rows)
+    series.size = len(rows)
     fd = os.open(series.path, _APPEND)
     os.close(series.fd)
     series.fd = fd

@@ -308,7 +308,7 @@ def test_rows_are_kept_though_their_file_loses_its_place(layout, writer, caplog,
     writer.keep_in_place(at_last=True)
     writer.append("val/m", 2, "2", timestamp=False)
     assert path.read_text() == "step\tm\n0\t0\n1\t1\n2\t2\n", "rows are lost"
-    assert "is put back with all its rows" in caplog.text
+    assert "it is put back with the run's rows" in caplog.text
 
 
 def test_a_file_that_lost_its_place_for_good_is_put_back_before_the_end(
@@ -322,6 +322,47 @@ def test_a_file_that_lost_its_place_for_good_is_put_back_before_the_end(
     monkeypatch.setattr(metrics, "_SETTLED", -1.0)
     writer.keep_in_place()
     assert path.read_text() == "step\tm\n0\t0\n", "a kill would lose the rows"
+
+
+def test_rows_that_another_program_took_out_of_the_file_are_told_once(
+    layout, writer, caplog, monkeypatch
+):
+    path = layout.metrics_dir / "m.tsv"
+    for step in range(3):
+        writer.append("m", step, "0", timestamp=False)
+    writer.keep_in_place()
+    os.truncate(path, 7)
+    writer.keep_in_place()
+    assert caplog.messages == [], "whoever took them out may be about to put them back"
+    monkeypatch.setattr(metrics, "_SETTLED", -1.0)
+    for _ in range(2):
+        writer.keep_in_place()
+    (message,) = caplog.messages
+    assert f"'{path}' was written to by another program" in message
+
+
+def test_rows_of_files_closed_for_others_are_told_when_they_are_gone(
+    layout, writer, caplog, monkeypatch
+):
+    monkeypatch.setattr(metrics, "_MAX_OPEN", 1)
+    for name in ("a", "b"):
+        writer.append(name, 0, "0", timestamp=False)
+    (layout.metrics_dir / "a.tsv").unlink()
+    for name in ("a", "b"):
+        writer.append(name, 1, "1", timestamp=False)
+    assert (layout.metrics_dir / "a.tsv").read_text() == "step\ta\n1\t1\n", "no row can be read"
+    (message,) = caplog.messages
+    assert "a.tsv' was written to by another program" in message
+
+
+def test_a_file_that_cannot_be_put_back_is_not_called_put_back(layout, writer, caplog):
+    path = layout.metrics_dir / "m.tsv"
+    writer.append("m", 0, "0", timestamp=False)
+    shutil.rmtree(path.parent)
+    path.parent.write_text("in the way")
+    writer.keep_in_place(at_last=True)
+    (message,) = caplog.messages
+    assert message.startswith("Cannot write"), message
 
 
 def test_a_folder_that_was_removed_as_a_whole_stays_away(layout, writer, caplog):
