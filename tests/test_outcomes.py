@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from situations import Situation, dvc_inside, python
@@ -116,6 +117,43 @@ def test_the_experiment_of_a_run_cut_short_has_the_checkpoint_that_was_logged(re
     dvc_inside("exp", "apply", "run")
     kept = "begin 2 end" if end == "pass" else "begin 1 end"
     assert (repo.root / "model.pt").read_text() == kept, "half a checkpoint took its place"
+
+
+def test_what_was_changed_before_a_failed_part_began_is_what_it_ran_with(repos):
+    repo = repos.make("git_and_dvc")
+    for part in ("first", "second"):
+        repo.write("data.csv", f"of the {part} part\n")
+        time.sleep(1.1)  # a run knows the second it began in
+        python(
+            "from dvclive_dvc import Live\n"
+            f"with Live(exp_name={part!r}, report=None, resume={part == 'second'}) as live:\n"
+            + ("    live.log_artifact('data.csv')\n" if part == "first" else "")
+            + "    live.next_step()\n    1 / 0\n",
+            check=False,
+        )
+    dvc_inside("exp", "apply", "second")
+    assert (repo.root / "data.csv").read_text() == "of the second part\n"
+
+
+def test_an_artifact_whose_pointer_git_took_back_is_what_ran(repos):
+    repo = repos.make("git_and_dvc")
+    source = """
+import subprocess, sys
+from dvclive_dvc import Live
+with Live(exp_name=sys.argv[1], report=None) as live:
+    open("model.pt", "w").write(sys.argv[1])
+    live.log_artifact("model.pt")
+    live.next_step()
+    if sys.argv[1] == "two":
+        subprocess.run(["git", "checkout", "-q", "--", "model.pt.dvc"], check=True)
+        1 / 0
+"""
+    python(source, "one")
+    repo.git("add", ".")
+    repo.git("commit", "-q", "-m", "one")
+    python(source, "two", check=False)
+    dvc_inside("exp", "apply", "two")
+    assert (repo.root / "model.pt").read_text() == "two", "another run's model is in the experiment"
 
 
 def test_a_failed_run_that_could_not_be_saved_is_not_called_saved(repos):

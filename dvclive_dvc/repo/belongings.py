@@ -34,14 +34,14 @@ def of_others(record: Record, others: Collection[Record]) -> Callable[[str], boo
 
     def is_theirs(path: str) -> bool:
         if path in began:
-            return _written_since(path.removesuffix(".dvc"), min(began[path]))
+            return written_since(path.removesuffix(".dvc"), min(began[path]))
         inside = (one for one in folders if path == one or path.startswith(one + "/"))
         return path not in ours and next(inside, own) in theirs
 
     return is_theirs
 
 
-def _written_since(path: str, moment: str) -> bool:
+def written_since(path: str, moment: str) -> bool:
     """Whether a file, or anything in a folder, was written since; also where nobody can tell."""
     try:
         since = datetime.fromisoformat(moment).timestamp()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DvcLiveError, SaveError
 from ..notices import logger, on_terminal
-from . import belongings, dvcconfig, pointer
+from . import belongings, dvcconfig, pointer, trees
 from .git import Git
 from .snapshot import named_like
 
@@ -103,14 +103,10 @@ def committed(
         for output in outputs
         if not is_theirs(f"{record.git_root}/{output.pointer}") and not is_theirs(output.path)
     ]
-    logged = {
-        os.fspath(path)
-        for path in (() if ended_well else record.pointers)
-        if not path.is_relative_to(record.dir)
-    }
+    stays = _as_logged(record) if not ended_well else lambda _: False
     new: dict[str, list[tuple[Output, Content]]] = {}
     for output in _with_progress(changed(ours, record.dvc_root), "Caching changed data"):
-        if f"{record.git_root}/{output.pointer}" in logged:
+        if stays(output):
             logger.info(
                 "The artifact '%s' changed after it was logged; the experiment has it as it was.",
                 output.path,
@@ -165,6 +161,28 @@ def committed(
             ", ".join(output.path for output, _ in changes),
         )
     return Committed(overrides, covered)
+
+
+def _as_logged(record: Record) -> Callable[[Output], bool]:
+    """Whether data that changed is an artifact of the run's whose pointer has it as it was logged.
+
+    Not where it changed before the run began, which ran with it; nor where the pointer is the
+    committed one, for `git stash` or a checkout took the run's own away.
+    """
+    git = Git(record.git_root, record.git)
+    base = trees.of_commit(git.repo, record.baseline)
+
+    def stays(output: Output) -> bool:
+        file = record.git_root / output.pointer
+        if file not in record.pointers or file.is_relative_to(record.dir):
+            return False
+        committed = trees.find(git.repo, base, os.fsencode(output.pointer))
+        with contextlib.suppress(OSError):
+            if committed is not None and git.read(committed[1]) == file.read_bytes():
+                return False
+        return belongings.written_since(output.path, record.started)
+
+    return stays
 
 
 # -- which outputs there are -----------------------------------------------------------------
