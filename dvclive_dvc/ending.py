@@ -73,12 +73,12 @@ def watch(finish: Finish) -> Watch:
     ends the thread that called this. Python shows nobody a SystemExit that was raised by other
     means (`raise SystemExit(3)`, a `sys.exit` imported by name before this module was, one that
     another process raised): such a run counts as completed, because `raise SystemExit(main())`
-    mostly ends a program that did well. Only in this process,
-    not in a fork of it. A signal is taken only where it would have killed: never over the
-    user's own handler, nor where it is ignored (as under nohup), and only when called from the
-    main thread. A handler that the user puts over ours later has the last word: ours does nothing
-    when it is called by that one, as there was nothing to call, so that it has to end the process
-    itself (`signal.signal(n, SIG_DFL)`, then `os.kill`), or to raise.
+    mostly ends a program that did well. Only in this process, not in a fork of it. A signal is
+    taken only where it would have killed: never over the user's own handler, nor where it is
+    ignored (as under nohup), and only when called from the main thread. A handler that the user
+    puts over ours later has the last word: ours does nothing when it is called by that one, as
+    there was nothing to call, so that it has to end the process itself (`signal.signal(n,
+    SIG_DFL)`, then `os.kill`), or to raise.
     """
     one = Watch(finish)
     _hooks.add(one)

@@ -300,7 +300,7 @@ def _own_files(
                 record.git_root,
             )
             continue
-        if any(_within(path, output) for output in kept_by_dvc):
+        if any(include.within(path, output) for output in kept_by_dvc):
             continue
         ignored = include.left_out_of(one, git) if was_included and one.is_dir() else None
         for file in belongings.below(path, left_out, ignored):
@@ -308,7 +308,3 @@ def _own_files(
             if name not in seen:
                 seen.add(name)
                 yield name
-
-
-def _within(path: bytes, folder: bytes) -> bool:
-    return path == folder or path.startswith(folder + b"/")

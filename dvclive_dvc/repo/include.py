@@ -67,9 +67,10 @@ def is_included(path: bytes, record: Record, git: Git) -> bool:
     full = os.path.join(os.fsencode(git.root), path)  # noqa: PTH118 - bytes
     if full in map(os.fsencode, record.include):
         return True
-    around = [one for one in record.include if _within(full, os.fsencode(one))]
+    around = [one for one in record.include if within(full, os.fsencode(one))]
     return any(_was_meant(one, git) for one in around) or (bool(around) and not git.ignores(path))
 
 
-def _within(path: bytes, folder: bytes) -> bool:
+def within(path: bytes, folder: bytes) -> bool:
+    """Whether a path is a folder, or in there; both absolute."""
     return path == folder or path.startswith(folder + b"/")

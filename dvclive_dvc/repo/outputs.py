@@ -544,7 +544,7 @@ class Outputs:
         if found is None:
             return
         how, other = found[0], self._shown(found[1])
-        todo = (
+        instead = (
             _INSTEAD.format(whole=f'`live.log_artifact("{other}")`')
             if how == "inside"
             else f"Log the rest by itself, pass cache=False to describe the folder alone, or run "
@@ -552,7 +552,7 @@ class Outputs:
         )
         raise ArtifactConflictError(
             f"Artifact '{self._shown(path)}' {_VERB[how]} '{other}', which this run logged as an "
-            f"artifact: DVC does not track one inside the other. {todo}"
+            f"artifact: DVC does not track one inside the other. {instead}"
         )
 
     # for people

@@ -347,8 +347,8 @@ def test_an_artifact_inside_another_of_the_run_is_refused(repos, path, other, ve
     repos.make("git_and_dvc")
     text = Judge().refuses(path, own=[other])
     assert f"'{path}' {verb} '{other}'" in text
-    todo = '`live.log_artifact("out")`' if verb == "lies in" else "`dvc remove out/sub/a.pt.dvc`"
-    assert todo in text, "what to do is not said"
+    instead = '`live.log_artifact("out")`' if verb == "lies in" else "`dvc remove out/sub/a.pt.dvc`"
+    assert instead in text, "what to do is not said"
     assert "cache=False" in text, "nor that it may be described"
 
 

@@ -161,14 +161,20 @@ def test_what_ran_and_was_committed_elsewhere_is_in_the_experiment(repos, caplog
     assert "has changed the files" in caplog.text, "nobody is told of it"
 
 
-def test_nothing_is_said_of_a_head_that_came_back_to_the_same_files(repos, caplog):
-    repo = repos.make("git_and_dvc")
+def edited_after_head_came_back(repo):
+    """The record of a run during which HEAD was on another branch, then README.md was edited."""
     with_another_branch(repo)
     record = record_of(repo)
     write_run(record.dir)
     repo.git("switch", "-q", "other")
     repo.git("switch", "-q", "-")
     repo.write("README.md", "edited\n")
+    return record
+
+
+def test_nothing_is_said_of_a_head_that_came_back_to_the_same_files(repos, caplog):
+    repo = repos.make("git_and_dvc")
+    record = edited_after_head_came_back(repo)
     commit = experiments.save(record, Outcome())
     assert readme_of(repo, commit) == "edited", "the files are as they are now"
     assert "HEAD has moved" not in caplog.text, "a warning that concerns nothing"
@@ -346,12 +352,7 @@ def test_a_commit_made_after_a_hard_reset_is_not_what_ran(repos, caplog):
 
 def test_what_is_committed_after_head_was_away_and_came_back_is_what_ran(repos):
     repo = repos.make("git_and_dvc")
-    with_another_branch(repo)
-    record = record_of(repo)
-    write_run(record.dir)
-    repo.git("switch", "-q", "other")
-    repo.git("switch", "-q", "-")
-    repo.write("README.md", "edited\n")
+    record = edited_after_head_came_back(repo)
     repo.git("commit", "-q", "-a", "-m", "edited")
     commit = experiments.save(record, Outcome())
     assert readme_of(repo, commit) == "edited", "what was edited there is lost by a commit of it"
