@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 import sys
@@ -26,9 +27,10 @@ _BUDGET = 0.25
 _INSTALLED = (b"/site-packages/", b"/dist-packages/")
 # Parameters and settings are small; of data there may be any amount.
 _SMALL = 1 << 20
-# A dvc.yaml of this size takes a twentieth of a second to parse; the rest may take as much.
+# A dvc.yaml of this size takes a twentieth of a second to parse, and so many files take as much.
+# No clock decides here: on a busy machine a run would be without its parameters, unseen.
 _PARSED = 1 << 16
-_BUDGET_OF_INPUTS = 0.05
+_MOST_INPUTS = 500
 # How what ran was kept, for the later runs of the process: a module is loaded once, and its file
 # may be edited at any time after. By the repository and the path; `_load_of` tells a reload.
 _kept: dict[tuple[bytes, bytes], tuple[object, trees.Entry]] = {}
@@ -178,18 +180,15 @@ def inputs(context: Context, own: Path) -> tuple[Source, ...]:
     root = os.fsencode(context.git_root)
     folders = _Folders(root)
     now = _Now(Git(context.git_root, context.git), context.baseline, folders)
-    end = time.monotonic() + _BUDGET_OF_INPUTS
     named = (_within(os.fsencode(path), root) for path in _named_by_dvc(context.dvc_root))
     around = os.fsencode(own) + b"/"
     try:
-        for path in dict.fromkeys(filter(None, named)):
+        for path in itertools.islice(dict.fromkeys(filter(None, named)), _MOST_INPUTS):
             for one in _and_what_it_leads_to(path, root):
                 full = os.path.join(root, one)  # noqa: PTH118 - bytes
                 is_ours = folders.is_ours(one.rpartition(b"/")[0])
                 if is_ours and not full.startswith(around) and _is_small(full):
                     now.keep_committed(one, filtered=False)
-            if time.monotonic() > end:
-                break
         return _as_sources(now.result())
     except (OSError, ValueError, RepositoryError, pygit2.GitError) as error:
         logger.debug("the project's parameters cannot be kept as they are: %s", error)
