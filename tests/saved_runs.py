@@ -75,3 +75,8 @@ def saved(repo: Situation, **facts) -> str:
     record = record_of(repo, **facts)
     write_run(record.dir)
     return experiments.save(record, Outcome())
+
+
+def git_of(record: Record) -> git.Git:
+    """The record's repository, as the package opens it."""
+    return git.Git(record.git_root, record.git)

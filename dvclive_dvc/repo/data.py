@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DvcLiveError, SaveError
 from ..notices import logger, on_terminal
 from . import belongings, dvcconfig, pointer, trees
-from .git import Git
 from .snapshot import named_like
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
+    from .git import Git
     from .pointer import Content
     from .record import Record
 
@@ -78,6 +78,7 @@ class Committed:
 
 
 def committed(
+    git: Git,
     record: Record,
     store: Callable[[Path], Content],
     others: Collection[Record] = (),
@@ -93,7 +94,7 @@ def committed(
     told. What cannot be read is passed over with a warning. Costs a stat and a
     parse an output where nothing changed; DVC is not imported for that.
     """
-    outputs = list(outputs_of(record))
+    outputs = list(outputs_of(git, record))
     covered = frozenset(output.path for output in outputs)
     if not record.commit_data:
         return Committed({}, covered)
@@ -103,7 +104,7 @@ def committed(
         for output in outputs
         if not is_theirs(f"{record.git_root}/{output.pointer}") and not is_theirs(output.path)
     ]
-    stays = _as_logged(record) if not ended_well else lambda _: False
+    stays = _as_logged(git, record) if not ended_well else lambda _: False
     new: dict[str, list[tuple[Output, Content]]] = {}
     for output in _with_progress(changed(ours, record.dvc_root), "Caching changed data"):
         if stays(output):
@@ -163,20 +164,19 @@ def committed(
     return Committed(overrides, covered)
 
 
-def _as_logged(record: Record) -> Callable[[Output], bool]:
+def _as_logged(git: Git, record: Record) -> Callable[[Output], bool]:
     """Whether data that changed is an artifact of the run's whose pointer has it as it was logged.
 
     Not where it changed before the run began, which ran with it; nor where the pointer is the
     committed one, for `git stash` or a checkout took the run's own away.
     """
-    git = Git(record.git_root, record.git)
     base = trees.of_commit(git.repo, record.baseline)
 
     def stays(output: Output) -> bool:
         file = record.git_root / output.pointer
         if file not in record.pointers or file.is_relative_to(record.dir):
             return False
-        committed = trees.find(git.repo, base, os.fsencode(output.pointer))
+        committed = trees.find(git, base, os.fsencode(output.pointer))
         with contextlib.suppress(OSError):
             if committed is not None and git.read(committed[1]) == file.read_bytes():
                 return False
@@ -188,9 +188,8 @@ def _as_logged(record: Record) -> Callable[[Output], bool]:
 # -- which outputs there are -----------------------------------------------------------------
 
 
-def outputs_of(record: Record) -> Iterator[Output]:
+def outputs_of(git: Git, record: Record) -> Iterator[Output]:
     """Every cached output that the tracked pointers of the run's DVC project name."""
-    git = Git(record.git_root, record.git)
     inside = os.path.relpath(record.dvc_root, record.git_root)
     prefix = "" if inside == "." else inside + "/"
     names = named_like(git, prefix, ".dvc", "dvc.lock")

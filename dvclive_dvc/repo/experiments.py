@@ -147,7 +147,7 @@ def _tree(
         path = os.fsencode(name)
         if path in brought or not (path in own or carried(path)):
             continue
-        old = changes.get(path) or trees.find(git.repo, tracked.base, path)
+        old = changes.get(path) or trees.find(git, tracked.base, path)
         changes[path] = (old[0] if old else trees.FILE, git.write("blob", data))
     return trees.changed(git, tracked.base, changes)
 
@@ -163,8 +163,10 @@ def _compare(blobs: Blobs, paths: AbstractSet[bytes], git: Git, tracked: Tracked
         before = tracked.staged[path]
         if before is not None and before[0] != trees.SUBMODULE:
             blobs.unchanged(path, before)
-    for path, entry in trees.find_files(git.repo, tracked.base, same - tracked.staged.keys()):
-        blobs.unchanged(path, entry)
+    for path in same - tracked.staged.keys():
+        before = trees.find(git, tracked.base, path)
+        if before is not None and before[0] in (trees.FILE, trees.EXECUTABLE, trees.LINK):
+            blobs.unchanged(path, before)
 
 
 def _of_others(
@@ -193,10 +195,10 @@ def _without_others_in(file: Path, git: Git, record: Record, tree: bytes) -> byt
     if not file.is_relative_to(record.git_root):
         return tree
     path = os.fsencode(file.relative_to(record.git_root))
-    entry = trees.find(git.repo, tree, path)
+    entry = trees.find(git, tree, path)
     if entry is None:
         return tree
-    before = trees.find(git.repo, trees.of_commit(git.repo, record.baseline), path)
+    before = trees.find(git, trees.of_commit(git.repo, record.baseline), path)
     try:
         text = git.read(entry[1]).decode()
         committed = git.read(before[1]).decode() if before else None
@@ -217,10 +219,10 @@ def _lost_in(git: Git, record: Record, tree: bytes) -> Callable[[Path], bool]:
         if not place.is_relative_to(record.git_root):
             return False
         name = os.fsencode(place.relative_to(record.git_root))
-        if trees.find(git.repo, tree, name):
+        if trees.find(git, tree, name):
             return False
         if os.path.lexists(f"{place}.dvc"):
-            return trees.find(git.repo, tree, name + b".dvc") is None
+            return trees.find(git, tree, name + b".dvc") is None
         # What Git ignores is DVC's to keep, or a stage's to make.
         return os.path.lexists(place) and not git.ignores(name)
 
@@ -234,9 +236,9 @@ def _sources(
     known = (base, trees.of_commit(git.repo, record.baseline))
     for source in record.sources:
         path = os.fsencode(source.path)
-        now = changes[path] if path in changes else trees.find(git.repo, base, path)
+        now = changes[path] if path in changes else trees.find(git, base, path)
         then = (source.mode, bytes.fromhex(source.blob))
-        tracked = now is not None or any(trees.find(git.repo, one, path) for one in known)
+        tracked = now is not None or any(trees.find(git, one, path) for one in known)
         if not tracked and not include.is_included(path, record, git):
             continue  # what the user did not give to Git stays out
         if now is not None and now[1] == then[1]:

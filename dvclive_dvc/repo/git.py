@@ -49,6 +49,9 @@ LOCAL_VARIABLES = (
 _NOT_OWNED = "not owned by current user"
 # The numbers Git gives to the kinds of objects (gitformat-pack(5)).
 _KINDS = {"commit": 1, "tree": 2, "blob": 3}
+# Of a tree: mode, name, twenty bytes of hash. Entries follow each other without a gap.
+_ENTRY = re.compile(rb"([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)
+_REMEMBERED = 100_000  # of them; some 20 MB
 # Whoever writes an index, be it one of its own, calls the hook `post-index-change`.
 _SETTINGS = (
     *("-c", "core.fsmonitor=false"),
@@ -233,6 +236,8 @@ class Git:
     ) -> None:
         self.root = root
         self._variables: dict[str, str] = dict(variables)
+        self._trees: dict[bytes, Mapping[bytes, tuple[int, bytes]]] = {}
+        self._remembered = 0
 
     @cached_property
     def repo(self) -> pygit2.Repository:
@@ -339,6 +344,22 @@ class Git:
         import pygit2
 
         return self.repo.odb.read(pygit2.Oid(raw=sha))[1]
+
+    def tree(self, sha: bytes) -> Mapping[bytes, tuple[int, bytes]]:
+        """What the folder with this raw hash has: modes and raw hashes by name.
+
+        Names are bytes, as they are on disk. One that was read is remembered, for a tree never
+        changes and a save asks for many paths of few folders, which may be large. Raises KeyError
+        where it is not there.
+        """
+        if sha not in self._trees:
+            found = _ENTRY.findall(self.read(sha))
+            if self._remembered + len(found) > _REMEMBERED:
+                self._trees.clear()
+                self._remembered = 0
+            self._trees[sha] = {name: (int(mode, 8), entry) for mode, name, entry in found}
+            self._remembered += len(found)
+        return self._trees[sha]
 
     def write(self, kind: str, data: bytes) -> bytes:
         """Puts a "blob", "tree" or "commit" among the objects and returns its raw hash.

@@ -88,7 +88,7 @@ def not_checked_out(context: Context, folder: Path) -> str | None:
         if not place.is_relative_to(root) or (place / ".dvc" / "config").exists():
             continue
         path = os.fsencode((place / ".dvc" / "config").relative_to(root))
-        if (tree and trees.find(git.repo, tree, path)) or is_in_index(git, path):
+        if (tree and trees.find(git, tree, path)) or is_in_index(git, path):
             own = (place / ".dvc").relative_to(root).as_posix()
             return (
                 f"DVC's configuration '{place}/.dvc/config' is in Git and not in the working tree. "

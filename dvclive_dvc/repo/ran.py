@@ -36,7 +36,7 @@ def worked_on(git: Git, record: Record, seen: str) -> tuple[str, list[reflog.Mov
         if move.old != at or move.new not in git.repo:
             return reached, moves
         at = move.new
-        if move.committed and _were_left_alone(git.repo, reached, move):
+        if move.committed and _were_left_alone(git, reached, move):
             reached = move.new
         elif move.committed:
             return reached, moves
@@ -81,16 +81,16 @@ def _commits(repo: pygit2.Repository, names: Iterable[str]) -> list[pygit2.Commi
     return found
 
 
-def _were_left_alone(repo: pygit2.Repository, reached: str, made: reflog.Move) -> bool:
+def _were_left_alone(git: Git, reached: str, made: reflog.Move) -> bool:
     """Whether a commit is made of the files of `reached`, though HEAD was put elsewhere meanwhile.
 
     `git reset --soft` and `--mixed` leave the files alone, so each that HEAD has otherwise then is
     in the next `git commit -a`; after any other move those are as HEAD has them.
     """
-    ran, moved, new = (trees.of_commit(repo, one) for one in (reached, made.old, made.new))
+    ran, moved, new = (trees.of_commit(git.repo, one) for one in (reached, made.old, made.new))
     return all(
-        trees.find(repo, new, path) != trees.find(repo, moved, path)
-        for path in trees.differing(repo, ran, moved)
+        trees.find(git, new, path) != trees.find(git, moved, path)
+        for path in trees.differing(git.repo, ran, moved)
     )
 
 
@@ -141,11 +141,11 @@ def carried(
     in_conflict = set(look.conflict)
 
     def carried(path: bytes) -> bool:
-        before = trees.find(git.repo, then, path)
-        now = look.index[path] if path in look.index else trees.find(git.repo, look.base, path)
+        before = trees.find(git, then, path)
+        now = look.index[path] if path in look.index else trees.find(git, look.base, path)
         if now == before and path not in in_conflict:
             return True
-        return all(trees.find(git.repo, tree, path) == before for tree in arrived)
+        return all(trees.find(git, tree, path) == before for tree in arrived)
 
     return carried
 
@@ -155,15 +155,15 @@ def changed(
 ) -> Iterator[bytes]:
     """Those of the paths that any of the other trees has otherwise than a tree."""
     for path in paths if others else ():
-        entry = trees.find(git.repo, tree, path)
-        if any(trees.find(git.repo, one, path) != entry for one in others):
+        entry = trees.find(git, tree, path)
+        if any(trees.find(git, one, path) != entry for one in others):
             yield path
 
 
 def unchanged(git: Git, tree: bytes, paths: Iterable[bytes]) -> Iterator[bytes]:
     """Those of the paths that are on disk just as a tree has them: what a mixed reset leaves."""
     for path in paths:
-        entry = trees.find(git.repo, tree, path)
+        entry = trees.find(git, tree, path)
         if entry is None or entry[0] not in (trees.FILE, trees.EXECUTABLE):
             continue
         with contextlib.suppress(OSError, KeyError):  # a partial clone may lack the object
@@ -195,8 +195,8 @@ def brought(
     ]
 
     def is_brought(path: bytes) -> bool:
-        by = [arrived[tree] for tree in arrived if trees.find(git.repo, tree, path) == own[path]]
-        if any(trees.find(git.repo, a, path) != trees.find(git.repo, b, path) for a, b in made):
+        by = [arrived[tree] for tree in arrived if trees.find(git, tree, path) == own[path]]
+        if any(trees.find(git, a, path) != trees.find(git, b, path) for a, b in made):
             return False
         place = os.path.join(os.fsencode(git.root), path)  # noqa: PTH118 - bytes
         with contextlib.suppress(FileNotFoundError):
@@ -219,7 +219,7 @@ def kept_by_dvc_where_it_ran(
     def kept(path: bytes) -> bool:
         parts = path.split(b"/")
         around = (b"/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
-        return any(trees.find(git.repo, then, one + b".dvc") for one in around)
+        return any(trees.find(git, then, one + b".dvc") for one in around)
 
     return kept
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..backend import Outcome
+    from .git import Git
     from .pointer import Content
     from .record import Record
 
@@ -35,7 +36,7 @@ def save(record: Record, outcome: Outcome) -> str:
     """
     with experiments.looking(record) as status:  # while DVC's data is looked at
         others = tuple(journal.others(record))
-        kept = _committed_data(record, outcome, others)
+        kept = _committed_data(status.git, record, outcome, others)
         commit = experiments.save(
             record, outcome, kept.overrides, kept.covered, others, status=status
         )
@@ -77,7 +78,9 @@ def cause_of(error: Exception, record: Record) -> str:
     return text
 
 
-def _committed_data(record: Record, outcome: Outcome, others: Collection[Record]) -> data.Committed:
+def _committed_data(
+    git: Git, record: Record, outcome: Outcome, others: Collection[Record]
+) -> data.Committed:
     cache: ArtifactCache | None = None
 
     def store(path: Path) -> Content:
@@ -90,7 +93,7 @@ def _committed_data(record: Record, outcome: Outcome, others: Collection[Record]
 
     try:
         ended_well = outcome.status is Status.COMPLETED
-        return data.committed(record, store, others, ended_well=ended_well)
+        return data.committed(git, record, store, others, ended_well=ended_well)
     finally:
         if cache is not None:
             cache.close()

@@ -631,7 +631,7 @@ def submodule_around(git: Git, commit: str | None, path: bytes) -> bytes | None:
     parts = path.split(b"/")
     for depth in range(1, len(parts) + 1):
         place = b"/".join(parts[:depth])
-        entry = trees.find(git.repo, tree, place) if tree else None
+        entry = trees.find(git, tree, place) if tree else None
         mark = os.path.join(os.fsencode(git.root), place, b".git")  # noqa: PTH118 - bytes
         could_be = entry[0] == trees.SUBMODULE if entry else os.path.lexists(mark)
         if could_be and is_in_index(git, place):

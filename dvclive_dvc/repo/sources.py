@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RepositoryError
@@ -88,7 +89,7 @@ def loaded(context: Context, include: Collection[Path] = ()) -> tuple[Source, ..
     root = os.fsencode(context.git_root)
     git = Git(context.git_root, context.git)
     folders = _Folders(root)
-    now = _Now(git, context.baseline, folders)
+    now = _Now(git, context.baseline)
     known: dict[bytes, trees.Entry] = {}
     loads = {
         path: load
@@ -179,7 +180,7 @@ def inputs(context: Context, own: Path) -> tuple[Source, ...]:
 
     root = os.fsencode(context.git_root)
     folders = _Folders(root)
-    now = _Now(Git(context.git_root, context.git), context.baseline, folders)
+    now = _Now(Git(context.git_root, context.git), context.baseline)
     named = (_within(os.fsencode(path), root) for path in _named_by_dvc(context.dvc_root))
     around = os.fsencode(own) + b"/"
     try:
@@ -258,7 +259,7 @@ def _is_in(include: Collection[Path], context: Context, path: bytes) -> bool:
 def _in_head(git: Git, context: Context, path: bytes) -> bool:
     if context.baseline is None:
         return False
-    return trees.find(git.repo, trees.of_commit(git.repo, context.baseline), path) is not None
+    return trees.find(git, trees.of_commit(git.repo, context.baseline), path) is not None
 
 
 def _files(modules: Mapping[str, object], root: bytes) -> Iterator[tuple[bytes, object]]:
@@ -343,13 +344,11 @@ def _real(folder: bytes) -> bytes:
 
 
 class _Folders:
-    """What the sources' folders are, each looked at once."""
+    """Which folders are the repository's own, each looked at once."""
 
     def __init__(self, root: bytes) -> None:
         self._root = root
         self._ours: dict[bytes, bool] = {b"": True}
-        self._trees: dict[bytes, bytes | None] = {}
-        self._entries: dict[bytes, dict[bytes, trees.Entry]] = {}
 
     def is_ours(self, folder: bytes) -> bool:
         """Whether the folder is no part of an environment or of another repository."""
@@ -361,37 +360,26 @@ class _Folders:
             )
         return self._ours[folder]
 
-    def committed(self, git: Git, commit: str, path: bytes) -> trees.Entry | None:
-        """What the commit has at `path`."""
-        folder, _, name = path.rpartition(b"/")
-        if folder not in self._entries:
-            tree = self._tree(git, commit, folder)
-            self._entries[folder] = trees.read(git.repo, tree) if tree else {}
-        return self._entries[folder].get(name)
-
-    def _tree(self, git: Git, commit: str, folder: bytes) -> bytes | None:
-        if not folder:
-            return trees.of_commit(git.repo, commit)
-        entry = self.committed(git, commit, folder)
-        return entry[1] if entry and entry[0] == trees.FOLDER else None
-
 
 class _Now:
     """Files as they are now, in the repository's objects; most are there already."""
 
-    def __init__(self, git: Git, commit: str, folders: _Folders) -> None:
+    def __init__(self, git: Git, commit: str) -> None:
         self._git = git
         self._commit = commit
-        self._folders = folders
         self._blobs = Blobs(git)
         self._known: dict[bytes, trees.Entry] = {}
+
+    @cached_property
+    def _tree(self) -> bytes:
+        return trees.of_commit(self._git.repo, self._commit)
 
     def keep_committed(self, path: bytes, *, filtered: bool = True) -> bool:
         """Takes a file that the commit has, too; False where it has none.
 
         With `filtered` off not one that a filter has to make anew, which may fail and say so.
         """
-        entry = self._folders.committed(self._git, self._commit, path)
+        entry = trees.find(self._git, self._tree, path)
         if entry is None:
             return False
         if _is(os.fsencode(self._git.root), path, entry):

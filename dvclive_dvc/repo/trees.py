@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
 from ..notices import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     import pygit2
 
@@ -18,50 +17,19 @@ if TYPE_CHECKING:
 # Modes as Git writes them in a tree.
 FILE, EXECUTABLE, LINK, FOLDER, SUBMODULE = 0o100644, 0o100755, 0o120000, 0o040000, 0o160000
 
-# One entry: mode, name, twenty bytes of hash. Entries follow each other without a gap.
-_ENTRY = re.compile(rb"([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)
-
 # A file's mode and hash; None for one that shall not be there.
 Entry = tuple[int, bytes]
 Changes = "Mapping[bytes, Entry | None]"
 
 
-def read(repo: pygit2.Repository, tree: bytes) -> dict[bytes, Entry]:
-    """The entries of one tree (raw hash), by name. Names are bytes, as they are on disk."""
-    import pygit2
-
-    _, data = repo.odb.read(pygit2.Oid(raw=tree))
-    return {name: (int(mode, 8), sha) for mode, name, sha in _ENTRY.findall(data)}
-
-
-def find(repo: pygit2.Repository, tree: bytes, path: bytes) -> Entry | None:
+def find(git: Git, tree: bytes, path: bytes) -> Entry | None:
     """What stands at `path` (POSIX, relative) in a tree; None where nothing does."""
     entry: Entry | None = (FOLDER, tree)
     for part in path.split(b"/"):
         if entry is None or entry[0] != FOLDER:
             return None
-        entry = read(repo, entry[1]).get(part)
+        entry = git.tree(entry[1]).get(part)
     return entry
-
-
-def find_files(
-    repo: pygit2.Repository, tree: bytes, paths: Iterable[bytes]
-) -> Iterator[tuple[bytes, Entry]]:
-    """Those of the paths that are files or links in a tree; each folder is read once."""
-    folders = {b"": read(repo, tree)}
-
-    def inside(folder: bytes) -> dict[bytes, Entry]:
-        if folder not in folders:
-            above, _, name = folder.rpartition(b"/")
-            entry = inside(above).get(name)
-            folders[folder] = read(repo, entry[1]) if entry and entry[0] == FOLDER else {}
-        return folders[folder]
-
-    for path in paths:
-        above, _, name = path.rpartition(b"/")
-        entry = inside(above).get(name)
-        if entry is not None and entry[0] in (FILE, EXECUTABLE, LINK):
-            yield path, entry
 
 
 def differing(repo: pygit2.Repository, a: bytes, b: bytes) -> Iterator[bytes]:
@@ -93,7 +61,7 @@ def changed(git: Git, base: bytes | None, changes: Mapping[bytes, Entry | None])
 def _folder(
     git: Git, base: bytes | None, changes: Mapping[bytes, Entry | None], above: bytes = b""
 ) -> bytes | None:
-    entries = read(git.repo, base) if base else {}
+    entries = dict(git.tree(base)) if base else {}
     below: dict[bytes, dict[bytes, Entry | None]] = {}
     for path, entry in changes.items():
         name, slash, rest = path.partition(b"/")
@@ -131,10 +99,13 @@ def _warn_of_lost(submodule: bytes, paths: list[bytes]) -> None:
 
 
 def _write(git: Git, entries: Mapping[bytes, Entry]) -> bytes:
-    # Git sorts a folder as if its name ended in a slash (tree.c, base_name_compare).
-    ordered = sorted(
-        (name + b"/" if mode == FOLDER else name, b"%o %s\0%s" % (mode, name, sha))
-        for name, (mode, sha) in entries.items()
+    ordered = sorted(entries.items(), key=_place)
+    return git.write(
+        "tree", b"".join([b"%o %s\0%s" % (mode, name, sha) for name, (mode, sha) in ordered])
     )
-    data = b"".join(line for _, line in ordered)
-    return git.write("tree", data)
+
+
+def _place(item: tuple[bytes, Entry]) -> bytes:
+    # Git sorts a folder as if its name ended in a slash (tree.c, base_name_compare).
+    name, (mode, _) = item
+    return name + b"/" if mode == FOLDER else name

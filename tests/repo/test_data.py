@@ -18,7 +18,7 @@ from pathlib import Path
 import dvc.api
 import pytest
 from dvc.repo import Repo
-from saved_runs import record_of, write_run
+from saved_runs import git_of, record_of, write_run
 from situations import dvc_inside
 
 from dvclive_dvc.backend import Outcome
@@ -36,7 +36,7 @@ def refuse(path):
 
 
 def commit(record):
-    return data.committed(record, store_of(record))
+    return data.committed(git_of(record), record, store_of(record))
 
 
 def saved(record):
@@ -111,7 +111,7 @@ def test_unchanged_data_is_not_hashed(repos, shape):
     repo = repos.make(shape)
     dvc_inside("status", "-q")  # DVC's state learns the copy's files
     record = record_of(repo)
-    found = data.committed(record, refuse)
+    found = data.committed(git_of(record), record, refuse)
     assert found.overrides == {}
     assert found.covered, "the outputs are known all the same"
 
@@ -135,7 +135,7 @@ def test_dvc_is_not_imported_where_nothing_changed(repos):
 def test_what_dvcs_state_does_not_know_is_hashed_once_and_remembered(repos):
     repo = repos.make("dataset")
     shutil.rmtree(os.environ["DVC_SITE_CACHE_DIR"], ignore_errors=True)
-    outputs = list(data.outputs_of(record_of(repo)))
+    outputs = list(data.outputs_of(git_of(record_of(repo)), record_of(repo)))
     assert data._folder_hash(data._State(repo.root), outputs[0]) is None
     assert data.changed(outputs, repo.root) == []
     assert data._folder_hash(data._State(repo.root), outputs[0]) == outputs[0].md5
@@ -158,7 +158,7 @@ def test_a_touched_file_is_no_change(repos):
     repo = repos.make("dataset")
     dvc_inside("status", "-q")
     os.utime(repo.root / "data" / "labels.csv", ns=(1, 1))
-    assert data.committed(record_of(repo), refuse).overrides == {}
+    assert data.committed(git_of(record_of(repo)), record_of(repo), refuse).overrides == {}
 
 
 def test_missing_data_costs_nothing(repos, caplog):
@@ -168,7 +168,7 @@ def test_missing_data_costs_nothing(repos, caplog):
     record = record_of(repo)
     write_run(record.dir)
     with caplog.at_level(logging.WARNING, "dvclive_dvc"):
-        found = data.committed(record, refuse)
+        found = data.committed(git_of(record), record, refuse)
         experiments.save(record, Outcome(), found.overrides, found.covered)
     assert repo.experiments()
     assert not caplog.records
@@ -287,7 +287,7 @@ def test_data_stays_as_it_is_when_it_is_not_to_be_committed(repos):
     repo = repos.make("dataset")
     repo.write("data/labels.csv", "changed\n")
     record = record_of(repo, commit_data=False)
-    found = data.committed(record, refuse)
+    found = data.committed(git_of(record), record, refuse)
     assert found.overrides == {}
     assert found.covered == {str(repo.root / "data")}
 
@@ -312,7 +312,7 @@ def test_an_output_inside_the_runs_folder_stays_out_of_git(repos):
     repo.write("dvclive/plots/images/a.png", "picture")
     dvc_inside("add", "-q", "dvclive/model.pt", "dvclive/plots/images")
     repo.git("add", "dvclive/model.pt.dvc", "dvclive/plots/images.dvc")
-    found = data.committed(record, refuse)
+    found = data.committed(git_of(record), record, refuse)
     sha = experiments.save(record, Outcome(), found.overrides, found.covered)
     files = repo.git("ls-tree", "-r", "--name-only", sha).splitlines()
     assert "dvclive/model.pt.dvc" in files
@@ -328,7 +328,7 @@ def test_a_corrupt_state_only_costs_the_hashing(repos):
     database.write_bytes(b"no database at all")
     record = record_of(repo)
     write_run(record.dir)
-    found = data.committed(record, refuse)
+    found = data.committed(git_of(record), record, refuse)
     experiments.save(record, Outcome(), found.overrides, found.covered)
     assert repo.experiments()
 
@@ -387,7 +387,7 @@ def test_a_bar_is_shown_where_caching_takes_over_a_second_and_there_only(
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     with open(terminal, "w") as stderr:  # noqa: PTH123 - a descriptor
         monkeypatch.setattr(sys, "stderr", stderr)
-        found = data.committed(record, store)
+        found = data.committed(git_of(record), record, store)
         os.set_blocking(screen, False)
         shown = b""
         with contextlib.suppress(BlockingIOError):

@@ -15,7 +15,7 @@ from pathlib import Path
 import dvc.api
 import pytest
 from dvc.repo import Repo
-from saved_runs import files_of, record_of, saved, write_run
+from saved_runs import files_of, git_of, record_of, saved, write_run
 from situations import dvc_inside, python, run
 
 from dvclive_dvc import Live
@@ -188,7 +188,7 @@ def test_a_run_in_a_folder_that_a_stage_owns_leaves_it_to_dvc(repos):
     dvc_inside("commit", "-q", "-f", "dvc.yaml")
     repo.commit()
     record = record_of(repo)
-    found = data.committed(record, lambda path: pytest.fail(f"{path} was hashed"))
+    found = data.committed(git_of(record), record, lambda path: pytest.fail(f"{path} was hashed"))
     commit = experiments.save(record, Outcome(), found.overrides, found.covered)
     assert not [name for name in files_of(repo, commit) if name.startswith("dvclive/")]
 
@@ -309,7 +309,7 @@ import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from types import SimpleNamespace
-from saved_runs import files_of, record_of, saved, write_run
+from saved_runs import files_of, git_of, record_of, saved, write_run
 from dvclive_dvc.backend import Outcome
 from dvclive_dvc.repo import experiments
 root = Path.cwd()
