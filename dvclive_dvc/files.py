@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -102,23 +103,38 @@ def link_new_file(path: Path, data: bytes, *, mode: int = 0o666) -> bool:
     FileExistsError where the name is taken: of two who make it at once one wins.
     """
     try:
-        fd = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, mode)
+        fd = open_nameless(path.parent, mode)
     except FileNotFoundError:
         raise
-    except (OSError, AttributeError):
+    except OSError:
         return False
     with open(fd, "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor
         left = memoryview(data)
         while left:
             left = left[file.write(left) :]
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            # With a folder's descriptor Python calls linkat(2), which can follow the link in
-            # /proc to the file.
-            os.link(f"/proc/self/fd/{fd}", path.name, dst_dir_fd=folder, follow_symlinks=True)
-        finally:
-            os.close(folder)
+        give_name(fd, path)
     return True
+
+
+def open_nameless(folder: str | Path, mode: int = 0o666) -> int:
+    """Opens a new file, to be written and read, that vanishes with its descriptor.
+
+    Raises OSError where the file system of `folder` has none.
+    """
+    flag: int | None = getattr(os, "O_TMPFILE", None)  # Linux has it
+    if flag is None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), str(folder))
+    return os.open(folder, flag | os.O_RDWR | os.O_CLOEXEC, mode)
+
+
+def give_name(fd: int, path: str | Path) -> None:
+    """Gives a nameless file a name, on its own file system. Raises FileExistsError if it is taken.
+
+    A process that dies just before leaves nothing.
+    """
+    # Given a folder's descriptor, which an absolute path has no need of, Python calls linkat(2),
+    # which can follow the link in /proc to the file.
+    os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=fd, follow_symlinks=True)
 
 
 _O_BINARY: int = getattr(os, "O_BINARY", 0)

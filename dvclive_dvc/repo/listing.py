@@ -299,8 +299,10 @@ def link_token(root: str, listing: Listing, order: list[int]) -> str:
     The same as dvc_data's `get_mtime_and_size`, without its second walk over the files.
     """
     start = _quoted(f"{root}/")[:-1]
-    names, mtimes = listing.names, listing.mtimes
-    text = ", ".join([f"{start}{_quoted(names[at])[1:]}: {mtimes[at]!r}" for at in order])
+    names = map(listing.names.__getitem__, order)
+    mtimes = map(listing.mtimes.__getitem__, order)
+    pairs = [f"{_quoted(name)[1:]}: {mtime!r}" for name, mtime in zip(names, mtimes, strict=True)]
+    text = start + f", {start}".join(pairs) if pairs else ""
     return hashlib.md5(f"{{{text}}}".encode(), usedforsecurity=False).hexdigest()
 
 

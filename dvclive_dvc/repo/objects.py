@@ -1,8 +1,9 @@
 """Bytes into DVC's cache: a file is read once, hashed and written in the same pass.
 
-An object appears under its name whole or not at all: it is written under a temporary name in the
-cache and renamed. Whatever can be linked or cloned instead of written is, as DVC would
-(dvc_objects/fs/generic.py, `transfer`: a reflink is always tried first).
+An object appears under its name whole or not at all: it is written as a file without a name, of
+which a kill leaves nothing, or, where the file system has none, under a temporary name. Whatever
+can be linked or cloned instead of written is, as DVC would (dvc_objects/fs/generic.py, `transfer`:
+a reflink is always tried first).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import queue
 import re
 import stat
 import threading
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import files
@@ -80,6 +82,37 @@ def sweep(root: str) -> None:
             if match and not files.process_alive(int(match["pid"])):
                 with contextlib.suppress(OSError):
                     os.unlink(entry.path)
+
+
+class _Draft:
+    """A file that shall become an object; `temp` is its name until then, if it has to have one."""
+
+    __slots__ = ("fd", "temp")
+
+    def __init__(self, fd: int, temp: str | None) -> None:
+        self.fd = fd
+        self.temp = temp
+
+    def publish(self, path: str) -> None:
+        """Makes it the object at `path`, unless another process has. Its folder must be there."""
+        if self.temp is None:
+            with contextlib.suppress(FileExistsError):
+                files.give_name(self.fd, path)
+            return
+        self._shut()  # Windows renames no open file
+        os.replace(self.temp, path)
+        self.temp = None
+
+    def close(self) -> None:
+        """Leaves nothing of it unless it has been published."""
+        self._shut()
+        if self.temp is not None:
+            _remove(self.temp)
+
+    def _shut(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
 
 class Objects:
@@ -154,25 +187,9 @@ class Objects:
         """Makes `data`, whose hash is `md5`, an object, unless it is one already."""
         if self.has(md5, len(data)):
             return
-        # In the root, not in the object's folder: there `sweep` finds what a kill left.
-        temp = f"{self.root}{os.sep}.{self._unique()}.dvclive-tmp"
-        fd = self._create(self.root, temp)
-        try:
-            try:
-                write_whole(fd, data)
-                self._protect(fd)
-            finally:
-                os.close(fd)
-            path = self.path(md5)
-            try:
-                os.replace(temp, path)
-            except FileNotFoundError:
-                self._make(os.path.dirname(path))
-                os.replace(temp, path)
-        except BaseException:
-            # Also a KeyboardInterrupt must not leave half an object.
-            _remove(temp)
-            raise
+        with contextlib.closing(self._draft()) as draft:
+            write_whole(draft.fd, data)
+            self._publish(draft, md5)
 
     def link_to(self, md5: str, path: str, kinds: list[str], seen: Version) -> str | None:
         """Replaces the file at `path` by a link to, or a copy of, the object; says which.
@@ -218,27 +235,15 @@ class Objects:
     def _put_in_pieces(
         self, fd: int, expected: int, told: Callable[[int], object]
     ) -> tuple[str, int]:
-        temp = f"{self.root}{os.sep}.{self._unique()}.dvclive-tmp"
-        out = self._create(self.root, temp)
-        try:
-            try:
-                if self._cloned(fd, out):
-                    # The clone is nobody else's: its hash is the hash of what is in the cache.
-                    os.lseek(out, 0, os.SEEK_SET)
-                    md5, size = _digest(out, None, expected, told)
-                else:
-                    md5, size = _digest(fd, out, expected, told)
-                self._protect(out)
-            finally:
-                os.close(out)
-            if self.has(md5, size):
-                os.unlink(temp)
+        with contextlib.closing(self._draft()) as draft:
+            if self._cloned(fd, draft.fd):
+                # The clone is nobody else's: its hash is the hash of what is in the cache.
+                os.lseek(draft.fd, 0, os.SEEK_SET)
+                md5, size = _digest(draft.fd, None, expected, told)
             else:
-                self._make(os.path.dirname(self.path(md5)))
-                os.replace(temp, self.path(md5))
-        except BaseException:
-            _remove(temp)
-            raise
+                md5, size = _digest(fd, draft.fd, expected, told)
+            if not self.has(md5, size):
+                self._publish(draft, md5)
         return md5, size
 
     def _put_by_link(
@@ -282,12 +287,45 @@ class Objects:
 
     # -- objects -------------------------------------------------------------------------------
 
-    def _create(self, folder: str, temp: str) -> int:
+    def _draft(self) -> _Draft:
+        """A new file in the cache; nothing is left of it unless it is published."""
         try:
-            return os.open(temp, _CREATE, READ_ONLY)
+            return self._open_draft()
         except FileNotFoundError:
-            self._make(folder)
-            return os.open(temp, _CREATE, READ_ONLY)
+            self._make(self.root)
+            return self._open_draft()
+
+    def _open_draft(self) -> _Draft:
+        if self._has_nameless:
+            return _Draft(files.open_nameless(self.root, READ_ONLY), None)
+        # In the root, not in the object's folder: there `sweep` finds what a kill left.
+        temp = self._temporary()
+        return _Draft(os.open(temp, _CREATE, READ_ONLY), temp)
+
+    def _publish(self, draft: _Draft, md5: str) -> None:
+        self._protect(draft.fd)
+        path = self.path(md5)
+        try:
+            draft.publish(path)
+        except FileNotFoundError:
+            self._make(os.path.dirname(path))
+            draft.publish(path)
+
+    @cached_property
+    def _has_nameless(self) -> bool:
+        """Whether a new file of the cache can go without a name at first; it is tried."""
+        self._make(self.root)
+        temp = self._temporary()
+        try:
+            with contextlib.closing(_Draft(files.open_nameless(self.root), None)) as draft:
+                draft.publish(temp)
+            os.unlink(temp)
+        except OSError:  # no such files, or no /proc to name them by
+            return False
+        return True
+
+    def _temporary(self) -> str:
+        return f"{self.root}{os.sep}.{self._unique()}.dvclive-tmp"
 
     def _protect(self, fd: int) -> None:
         if self._umask & READ_ONLY:
