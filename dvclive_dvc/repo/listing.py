@@ -31,6 +31,7 @@ _VERSION = 2
 _HASH = 16  # bytes of an md5
 _STAMP = 3  # inode, change time in ns, size
 _AT_ONCE = 512  # files whose stats are held at a time: more would set off the garbage collector
+_LINES = 2048  # of JSON at a time
 _DVC_IGNORES = frozenset({".git", ".hg", ".dvc"})
 
 
@@ -281,16 +282,16 @@ def kind_of(mode: int) -> str:
 def tree_bytes(listing: Listing, hashes: bytes, order: list[int]) -> bytes:
     """The `.dir` object of a folder, byte for byte as dvc_data's `Tree.as_bytes` makes it."""
     digits, names = hashes.hex(), listing.names
-    return (
-        "["
-        + ", ".join(
+    parts = [
+        ", ".join(
             [
                 f'{{"md5": "{digits[32 * at : 32 * at + 32]}", "relpath": {_quoted(names[at])}}}'
-                for at in order
+                for at in some
             ]
-        )
-        + "]"
-    ).encode()
+        ).encode()
+        for some in _in_parts(order)
+    ]
+    return b"[" + b", ".join(parts) + b"]"
 
 
 def link_token(root: str, listing: Listing, order: list[int]) -> str:
@@ -299,11 +300,21 @@ def link_token(root: str, listing: Listing, order: list[int]) -> str:
     The same as dvc_data's `get_mtime_and_size`, without its second walk over the files.
     """
     start = _quoted(f"{root}/")[:-1]
-    names = map(listing.names.__getitem__, order)
-    mtimes = map(listing.mtimes.__getitem__, order)
-    pairs = [f"{_quoted(name)[1:]}: {mtime!r}" for name, mtime in zip(names, mtimes, strict=True)]
-    text = start + f", {start}".join(pairs) if pairs else ""
-    return hashlib.md5(f"{{{text}}}".encode(), usedforsecurity=False).hexdigest()
+    names, mtimes = listing.names, listing.mtimes
+    token = hashlib.md5(b"{", usedforsecurity=False)
+    before = start
+    for some in _in_parts(order):
+        pairs = [f"{_quoted(names[at])[1:]}: {mtimes[at]!r}" for at in some]
+        token.update((before + f", {start}".join(pairs)).encode())
+        before = f", {start}"
+    token.update(b"}")
+    return token.hexdigest()
+
+
+def _in_parts(order: list[int]) -> Iterator[list[int]]:
+    # Memory that was used a moment ago is at hand; a hundred thousand lines would take new.
+    for first in range(0, len(order), _LINES):
+        yield order[first : first + _LINES]
 
 
 @dataclass(frozen=True)
