@@ -9,7 +9,7 @@ from ..errors import RepositoryError
 from ..notices import logger
 from . import trees
 from .git import Git
-from .snapshot import is_in_index, named_like
+from .snapshot import in_index, named_like
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,7 +88,7 @@ def not_checked_out(context: Context, folder: Path) -> str | None:
         if not place.is_relative_to(root) or (place / ".dvc" / "config").exists():
             continue
         path = os.fsencode((place / ".dvc" / "config").relative_to(root))
-        if (tree and trees.find(git, tree, path)) or is_in_index(git, path):
+        if (tree and trees.find(git, tree, path)) or in_index(git, [path]):
             own = (place / ".dvc").relative_to(root).as_posix()
             return (
                 f"DVC's configuration '{place}/.dvc/config' is in Git and not in the working tree. "
@@ -114,4 +114,4 @@ def own_files(context: Context) -> tuple[Path, ...]:
 
 def _is_ignored(git: Git, path: Path) -> bool:
     name = os.fsencode(path.relative_to(git.root))
-    return not is_in_index(git, name) and git.ignores(name)
+    return not in_index(git, [name]) and git.ignores(name)

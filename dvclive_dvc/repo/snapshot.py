@@ -19,7 +19,7 @@ from .git import Git, answer, is_true
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from typing import BinaryIO
 
 _STATUS = (
@@ -600,25 +600,32 @@ def _name_before(index: bytes, end: int) -> bytes | None:
     return None
 
 
-def is_in_index(git: Git, path: bytes) -> bool:
-    """Whether Git tracks `path`, by a search through the index's bytes: nothing is parsed.
+def in_index(git: Git, paths: Collection[bytes]) -> set[bytes]:
+    """Those of the paths that Git tracks.
 
-    An index of version 4 shortens its paths and a split or sparse one lacks some, so there
-    `git` is asked.
+    A few are searched for in the index's bytes, of which nothing is parsed. An index of version 4
+    shortens its paths and a split or sparse one lacks some, so there, and for many, `git` is asked.
     """
     try:
-        data = git.index_file.read_bytes()
+        data = git.index_file.read_bytes() if paths else b""
     except OSError:
-        return False
-    if _entry_flags(data, path) is not None:
-        return True
-    if _is_plain(git, data):
-        return False
+        data = b""
+    if not data:
+        return set()
+    many = len(paths) > _FEW
+    if not many or git.program is None:
+        found = {path for path in paths if _entry_flags(data, path) is not None}
+        if len(found) == len(paths) or _is_plain(git, data):
+            return found
+    specs = () if many else [f":(top,literal){os.fsdecode(path)}" for path in paths]
     try:
-        listing = git.ask("ls-files", "-z", "--", ":(top,literal)" + os.fsdecode(path))
+        listing = git.ask("ls-files", "-z", "--", *specs)
     except RepositoryError:
-        return False
-    return path in listing.split(b"\0")[:-1]
+        return set()
+    return set(paths).intersection(listing.split(b"\0")[:-1])
+
+
+_FEW = 8  # a search of the whole index each
 
 
 def submodule_around(git: Git, commit: str | None, path: bytes) -> bytes | None:
@@ -634,7 +641,7 @@ def submodule_around(git: Git, commit: str | None, path: bytes) -> bytes | None:
         entry = trees.find(git, tree, place) if tree else None
         mark = os.path.join(os.fsencode(git.root), place, b".git")  # noqa: PTH118 - bytes
         could_be = entry[0] == trees.SUBMODULE if entry else os.path.lexists(mark)
-        if could_be and is_in_index(git, place):
+        if could_be and in_index(git, [place]):
             return place
     return None
 

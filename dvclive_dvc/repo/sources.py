@@ -15,7 +15,7 @@ from ..notices import logger
 from . import trees
 from .git import Git
 from .record import Source
-from .snapshot import Blobs, is_in_index
+from .snapshot import Blobs, in_index
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -56,7 +56,7 @@ def script(context: Context, include: Collection[Path] = ()) -> str | None:
         return name
     git = Git(context.git_root, context.git)
     for one in _and_what_it_leads_to(path, root):
-        if _in_head(git, context, one) or is_in_index(git, one):
+        if _in_head(git, context, one) or in_index(git, [one]):
             continue
         shown = os.path.relpath(context.git_root / os.fsdecode(one), context.cwd)
         logger.warning(
@@ -78,9 +78,8 @@ def loaded(context: Context, include: Collection[Path] = ()) -> tuple[Source, ..
     without it; of the program itself `script` tells.
 
     Those of an environment inside the repository (`.venv`, site-packages) are no source of the
-    user's. Whether a file is tracked is not asked here, for that may mean to read the index:
-    saving takes only what is in the tree anyhow. What an earlier run of this process kept is the
-    version that was loaded, whatever the file has become since.
+    user's. The index is asked once, for all that are not committed. What an earlier run of this
+    process kept is the version that was loaded, whatever the file has become since.
     """
     if context.git_root is None or context.baseline is None:
         return ()
@@ -96,38 +95,44 @@ def loaded(context: Context, include: Collection[Path] = ()) -> tuple[Source, ..
         for path, load in _files(sys.modules, root)
         if folders.is_ours(path.rpartition(b"/")[0])
     }
-    untracked: list[bytes] = []
+    others: list[bytes] = []
+    staged: set[bytes] = set()
+    path = b""
     end = time.monotonic() + _BUDGET
-    for number, (path, load) in enumerate(loads.items()):
-        kept = _kept.get((root, path))
-        if kept is not None and kept[0] is load:
-            known[path] = kept[1]
-            continue
-        if time.monotonic() > end:
-            logger.warning(
-                "%d of the repository's %d loaded source files are not kept as they are now, "
-                "because reading them takes too long: should one change while the run is going, "
-                "the experiment has the later version. Edit them when the run has ended.",
-                len(loads) - number,
-                len(loads),
-            )
-            break
-        try:
+    try:
+        for number, (path, load) in enumerate(loads.items()):
+            kept = _kept.get((root, path))
+            if kept is not None and kept[0] is load:
+                known[path] = kept[1]
+                continue
+            if time.monotonic() > end:
+                logger.warning(
+                    "%d of the repository's %d loaded source files are not kept as they are now, "
+                    "because reading them takes too long: should one change while the run is "
+                    "going, the experiment has the later version. Edit them when the run has "
+                    "ended.",
+                    len(loads) - number,
+                    len(loads),
+                )
+                break
             if now.keep_committed(path):
                 continue
-            if _is_in(include, context, path) or is_in_index(git, path):
+            if _is_in(include, context, path):
                 now.keep(path)
             else:
-                untracked.append(path)
-        except (OSError, pygit2.GitError) as error:
-            # A read-only or full `.git`: the run may well outlive that.
-            logger.warning(
-                "'%s' differs from its commit and cannot be kept as it is now (%s): should it "
-                "change while the run is going, the experiment has the later version.",
-                os.fsdecode(path),
-                error,
-            )
-            break
+                others.append(path)
+        staged = in_index(git, others)
+        for path in staged:
+            now.keep(path)
+    except (OSError, pygit2.GitError) as error:
+        # A read-only or full `.git`: the run may well outlive that.
+        logger.warning(
+            "'%s' differs from its commit and cannot be kept as it is now (%s): should it "
+            "change while the run is going, the experiment has the later version.",
+            os.fsdecode(path),
+            error,
+        )
+    untracked = [path for path in others if path not in staged]
     _tell_of_untracked(git, context, untracked)
     known.update(now.result())
     _kept.update({(root, path): (loads[path], entry) for path, entry in known.items()})

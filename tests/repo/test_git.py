@@ -222,13 +222,17 @@ def test_whether_a_file_is_tracked_is_found_without_reading_the_index(repos, sha
     repo.git("add", "-N", "src/meant.py")
     here = git.Git(repo.root)
     answers = {
-        name: snapshot.is_in_index(here, f"src/{name}".encode())
+        name: bool(snapshot.in_index(here, [f"src/{name}".encode()]))
         for name in ("train.py", "staged.py", "meant.py", "new.py", "rain.py", "")
     }
     assert answers == {
         "train.py": True, "staged.py": True, "meant.py": True, "new.py": False,
         "rain.py": False, "": False,
     }  # fmt: skip
+    many = [f"src/{name}".encode() for name in (*answers, *map(str, range(20)))]
+    tracked = {f"src/{name}".encode() for name, is_tracked in answers.items() if is_tracked}
+    assert snapshot.in_index(here, many) == tracked, "many at once give another answer"
+    assert snapshot.in_index(here, []) == set(), "none of none"
 
 
 def test_git_is_not_needed_to_look(repos, monkeypatch):
