@@ -284,7 +284,7 @@ def _status(given: argparse.Namespace) -> int:
     if found.running:
         _say_table(found.running)
     else:
-        _say("No run goes on in this project.")
+        _say("No run that is to be saved as an experiment goes on in this project.")
     if found.elsewhere:
         _say("\nOn other machines, if they still go on:")
         _say_table(found.elsewhere)

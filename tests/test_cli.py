@@ -216,7 +216,9 @@ def test_runs_of_other_hosts_and_unreadable_journals_are_named(repo, capsys):
 
 
 def test_status_shows_the_runs_that_go_on(repo, capsys):
-    assert said(capsys, "status")[1] == "No run goes on in this project.\n"
+    assert said(capsys, "status")[1] == (
+        "No run that is to be saved as an experiment goes on in this project.\n"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", WAIT.format(name="first", folder="dvclive")],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
