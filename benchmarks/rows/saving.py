@@ -127,7 +127,7 @@ ROWS = (
         limit=_together("ours", 1, share=PROCESSES / (os.cpu_count() or 1)),
         limit_is=f"one process × {PROCESSES} / cores",
         goal="all saved, within 1.5 times",
-        repeats=3,
+        repeats=5,
         warm_up=False,
     ),
     Row(
