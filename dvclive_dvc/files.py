@@ -99,8 +99,8 @@ def put(path: str, data: bytes) -> None:
 def link_new_file(path: Path, data: bytes, *, mode: int = 0o666) -> bool:
     """Makes a file that is whole from the moment it has a name.
 
-    False, with nothing done, where the file system has no nameless files. Raises
-    FileExistsError where the name is taken: of two who make it at once one wins.
+    False, with nothing done, where the file system has no nameless files, or nothing to name them
+    by. Raises FileExistsError where the name is taken: of two who make it at once one wins.
     """
     try:
         fd = open_nameless(path.parent, mode)
@@ -112,7 +112,12 @@ def link_new_file(path: Path, data: bytes, *, mode: int = 0o666) -> bool:
         left = memoryview(data)
         while left:
             left = left[file.write(left) :]
-        give_name(fd, path)
+        try:
+            give_name(fd, path)
+        except FileNotFoundError:
+            if not os.path.isdir(_DESCRIPTORS):  # noqa: PTH112 - no Path is made here
+                return False
+            raise
     return True
 
 
@@ -134,7 +139,10 @@ def give_name(fd: int, path: str | Path) -> None:
     """
     # Given a folder's descriptor, which an absolute path has no need of, Python calls linkat(2),
     # which can follow the link in /proc to the file.
-    os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=fd, follow_symlinks=True)
+    os.link(f"{_DESCRIPTORS}/{fd}", path, src_dir_fd=fd, follow_symlinks=True)
+
+
+_DESCRIPTORS = "/proc/self/fd"
 
 
 _O_BINARY: int = getattr(os, "O_BINARY", 0)

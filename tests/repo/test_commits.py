@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
@@ -120,3 +122,36 @@ def test_a_name_taken_meanwhile_gets_a_suffix(repos, packed):
 def test_the_reference_is_the_one_dvc_looks_for():
     sha = "0123456789abcdef0123456789abcdef01234567"
     assert reference(sha, "a-name") == str(ExpRefInfo(sha, "a-name"))
+
+
+WITHOUT_PROC = """
+from pathlib import Path
+from PIL import Image
+from dvclive_dvc import Live
+Path("model.pt").write_text("weights")
+with Live(report=None) as live:
+    live.log_metric("loss", 0.5)
+    live.log_image("a.png", Image.new("L", (2, 1)))
+    live.log_artifact("model.pt")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="hides /proc by a mount namespace")
+def test_a_run_is_saved_where_there_is_no_proc_to_name_new_files_by(repos, tmp_path):
+    repo = repos.make("git_and_dvc")
+    script = tmp_path / "train.py"
+    script.write_text(WITHOUT_PROC)
+    hidden = f"mount -t tmpfs none /proc && exec {sys.executable} {script}"
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", hidden], capture_output=True, text=True, check=False
+    )
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(f"no mount namespace here: {done.stderr.strip()}")
+    assert done.returncode == 0, f"the training died: {done.stderr}"
+    assert "could not" not in done.stderr, f"something was not saved: {done.stderr}"
+    (name,) = repo.git("for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
+    entered = repo.git("ls-tree", "-r", "--name-only", name).splitlines()
+    assert {"model.pt.dvc", "dvclive/plots/images/a.png"} <= set(entered), "files are missing"
+    assert repo.git("fsck", "--strict") == "", "the repository is damaged"
+    left = [str(path) for path in repo.root.rglob("*.dvclive-tmp")]
+    assert not left, f"half-written files stayed: {left}"
