@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 _LINE = re.compile(rb"([0-9a-f]{40}) ([0-9a-f]{40}) [^\n]*?> \d+ [+-]\d+(?:\t([^\n]*))?")
 # What it has of a commit that was made of the working tree (builtin/commit.c).
 _COMMITTED = (b"commit:", b"commit (amend):")
-# What was brought by `git revert`, which says "revert:" only where it did not stop.
-_REVERTED = b'commit: Revert "'
+# What was brought by `git revert`, which says "revert:" only where it did not stop. The second is
+# the revert of a revert from Git 2.43 on.
+_REVERTED = (b'commit: Revert "', b'commit: Reapply "')
 # What concludes an operation that had stopped (builtin/commit.c; sequencer.c, run_git_commit).
-_CONCLUDED = (b"commit (merge):", b"commit (cherry-pick):", b"rebase (continue):", _REVERTED)
+_CONCLUDED = (b"commit (merge):", b"commit (cherry-pick):", b"rebase (continue):", *_REVERTED)
 
 
 @dataclass(frozen=True)

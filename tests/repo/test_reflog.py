@@ -52,3 +52,13 @@ def test_where_the_length_does_not_fit_the_last_leave_of_the_commit_counts(repo,
     log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[-1:]))
     found = reflog.moves(git_dir, begun if known else None, second, head(repo))
     assert [(one.old, one.new) for one in found] == [(second, head(repo))], "the move is missed"
+
+
+@pytest.mark.parametrize("title", ['Revert "second"', 'Reapply "second"'])
+def test_a_revert_that_had_stopped_is_known_by_its_title(repo, title):
+    git_dir = repo.root / ".git"
+    begun, first = reflog.length(git_dir), head(repo)
+    # As `git revert --continue` has it; newer versions call the revert of a revert otherwise.
+    repo.git("commit", "-q", "--allow-empty", "-m", title)
+    (move,) = reflog.moves(git_dir, begun, first, head(repo))
+    assert (move.committed, move.concluded) == (False, True), "it passes for a user's own commit"
