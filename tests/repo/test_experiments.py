@@ -201,7 +201,7 @@ def test_a_repository_shared_by_a_group_stays_shared(repos):
         saved(repo)
     finally:
         os.umask(before)
-    for folder in (repo.root / ".git" / "refs" / "exps").rglob("*/"):
+    for folder in filter(Path.is_dir, (repo.root / ".git" / "refs" / "exps").rglob("*")):
         assert folder.stat().st_mode & 0o020, f"{folder} is closed to the group"
 
 
