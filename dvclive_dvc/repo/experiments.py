@@ -163,7 +163,7 @@ def _compare(blobs: Blobs, paths: AbstractSet[bytes], git: Git, tracked: Tracked
         before = tracked.staged[path]
         if before is not None and before[0] != trees.SUBMODULE:
             blobs.unchanged(path, before)
-    for path in same - tracked.staged.keys():
+    for path in sorted(same - tracked.staged.keys()):  # folder by folder
         before = trees.find(git, tracked.base, path)
         if before is not None and before[0] in (trees.FILE, trees.EXECUTABLE, trees.LINK):
             blobs.unchanged(path, before)

@@ -52,6 +52,7 @@ _KINDS = {"commit": 1, "tree": 2, "blob": 3}
 # Of a tree: mode, name, twenty bytes of hash. Entries follow each other without a gap.
 _ENTRY = re.compile(rb"([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)
 _REMEMBERED = 100_000  # of them; some 20 MB
+_DEPTH = 32  # folders
 # Whoever writes an index, be it one of its own, calls the hook `post-index-change`.
 _SETTINGS = (
     *("-c", "core.fsmonitor=false"),
@@ -348,18 +349,20 @@ class Git:
     def tree(self, sha: bytes) -> Mapping[bytes, tuple[int, bytes]]:
         """What the folder with this raw hash has: modes and raw hashes by name.
 
-        Names are bytes, as they are on disk. One that was read is remembered, for a tree never
+        Names are bytes, as they are on disk. Those asked for last are remembered, for a tree never
         changes and a save asks for many paths of few folders, which may be large. Raises KeyError
         where it is not there.
         """
-        if sha not in self._trees:
-            found = _ENTRY.findall(self.read(sha))
-            if self._remembered + len(found) > _REMEMBERED:
-                self._trees.clear()
-                self._remembered = 0
-            self._trees[sha] = {name: (int(mode, 8), entry) for mode, name, entry in found}
+        found = self._trees.pop(sha, None)
+        if found is None:
+            entries = _ENTRY.findall(self.read(sha))
+            found = {name: (int(mode, 8), entry) for mode, name, entry in entries}
             self._remembered += len(found)
-        return self._trees[sha]
+            # Never so few that the folders over a large one would have to be read for each path.
+            while self._remembered > _REMEMBERED and len(self._trees) >= _DEPTH:
+                self._remembered -= len(self._trees.pop(next(iter(self._trees))))
+        self._trees[sha] = found
+        return found
 
     def write(self, kind: str, data: bytes) -> bytes:
         """Puts a "blob", "tree" or "commit" among the objects and returns its raw hash.

@@ -16,7 +16,7 @@ from situations import run
 
 from dvclive_dvc.backend import Outcome
 from dvclive_dvc.errors import RepositoryError
-from dvclive_dvc.repo import experiments, git, snapshot
+from dvclive_dvc.repo import experiments, git, snapshot, trees
 
 
 @pytest.mark.parametrize(
@@ -408,3 +408,21 @@ def test_looking_at_the_usual_configuration_starts_no_program(repos, monkeypatch
     repo = repos.make("git_and_dvc")
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a program was started"))
     assert git.Git(repo.root).setting("user.name") == "Ada Tester"
+
+
+def test_a_folder_of_more_files_than_are_remembered_is_read_once_for_all_of_them(
+    repos, monkeypatch
+):
+    repo = repos.make("git_and_dvc")
+    for number in range(40):
+        repo.write(f"data/deep/{number}", "x")
+    repo.commit()
+    here = git.Git(repo.root)
+    tree = trees.of_commit(here.repo, repo.git("rev-parse", "HEAD"))
+    monkeypatch.setattr(git, "_REMEMBERED", 10)
+    reads = []
+    real = here.read
+    monkeypatch.setattr(here, "read", lambda sha: reads.append(sha) or real(sha))
+    found = [trees.find(here, tree, f"data/deep/{number}".encode()) for number in range(40)]
+    assert None not in found, "a file is not found"
+    assert len(reads) == 3, "a folder was read again for another of its files"
