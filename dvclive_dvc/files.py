@@ -139,7 +139,10 @@ def give_name(fd: int, path: str | Path) -> None:
     """
     # Given a folder's descriptor, which an absolute path has no need of, Python calls linkat(2),
     # which can follow the link in /proc to the file.
-    os.link(f"{_DESCRIPTORS}/{fd}", path, src_dir_fd=fd, follow_symlinks=True)
+    try:
+        os.link(f"{_DESCRIPTORS}/{fd}", path, src_dir_fd=fd, follow_symlinks=True)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
 _DESCRIPTORS = "/proc/self/fd"

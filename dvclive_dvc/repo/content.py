@@ -298,6 +298,7 @@ class _Folder:
         # and those that this time did.
         self._standing: dict[int, tuple[int, int]] = {}
         self._written: set[int] = set()
+        self._fresh: list[bytes] = []  # hashes of what this time put there
 
     def cache(self, listing: Listing) -> tuple[Hashed, Callable[[], None]]:
         self._tell_of_passed_over(listing)
@@ -417,6 +418,7 @@ class _Folder:
                 digest = bytes.fromhex(stored.md5)
                 hashes[at * 16 : at * 16 + 16] = digest
                 self._written.add(digest[0])
+                self._fresh.append(digest)
                 if stored.status is None:
                     self._changed.append(at)
                     # No stamp is right for it, so that it is looked at again next time.
@@ -507,11 +509,31 @@ class _Folder:
             seen = None if number in self._written else self._standing.get(number)
             name = f"{number:02x}"
             buckets[name] = seen or _bucket(self._dvc, name) or _NEVER
+        for number in self._removed_meanwhile():
+            buckets[f"{number:02x}"] = _NEVER
         memory = listings.Memory(
             listing.names, listing.stamps, listing.mtimes, hashes, hashed.md5, hashed.size, buckets,
             self._dvc.kinds,
         )  # fmt: skip
         listings.remember(self._memory_file, listing, memory)
+
+    def _removed_meanwhile(self) -> set[int]:
+        """The cache's folders that lost objects while this went on; that is warned of.
+
+        A folder that is written to does not show what else becomes of it, and `dvc gc` knows
+        nothing of data without a pointer.
+        """
+        path = self._dvc.objects.path
+        lost = [one[0] for one in self._fresh if not os.access(path(one.hex()), os.F_OK)]
+        if lost:
+            logger.warning(
+                "%d objects of '%s' were removed from DVC's cache while it was being cached, as "
+                "`dvc gc` does. Log it again, or run `dvc add %s`, to have them there.",
+                len(lost),
+                self._root,
+                self._root,
+            )
+        return set(lost)
 
 
 def _bucket(dvc: Dvc, name: str) -> tuple[int, int] | None:

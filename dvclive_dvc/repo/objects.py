@@ -25,6 +25,8 @@ from .. import files
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from typing_extensions import Self
+
 READ_ONLY = 0o444  # what DVC takes for "this object needs no more hashing"
 # Up to this size a file is read at once, so that its hash, and with it the place of its object,
 # is known before anything is written.
@@ -38,6 +40,7 @@ _NO_LINK = {
     errno.EPERM, errno.ENOTSUP, errno.EXDEV, errno.ENOTTY, errno.ENOSYS, errno.EINVAL,
     errno.EAGAIN, errno.EOPNOTSUPP, errno.EMLINK, errno.EACCES,
 }  # fmt: skip
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _READ: int = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _CREATE: int = (
     os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -84,14 +87,32 @@ def sweep(root: str) -> None:
                     os.unlink(entry.path)
 
 
+class _Way(NamedTuple):
+    """How new files of a cache come to be.
+
+    nameless: whether one can go without a name until it is whole.
+    protects: whether it has the mode that it is made with.
+    """
+
+    nameless: bool
+    protects: bool
+
+
 class _Draft:
-    """A file that shall become an object; `temp` is its name until then, if it has to have one."""
+    """A new file in `folder` that shall become an object; `temp` is its name if it has to have one.
 
-    __slots__ = ("fd", "temp")
+    Nothing is left of it unless it is published.
+    """
 
-    def __init__(self, fd: int, temp: str | None) -> None:
+    __slots__ = ("fd", "folder", "temp")
+
+    def __init__(self, folder: str, fd: int, temp: str | None) -> None:
+        self.folder = folder
         self.fd = fd
         self.temp = temp
+
+    def __enter__(self) -> Self:
+        return self
 
     def publish(self, path: str) -> None:
         """Makes it the object at `path`, unless another process has. Its folder must be there."""
@@ -103,11 +124,13 @@ class _Draft:
         os.replace(self.temp, path)
         self.temp = None
 
-    def close(self) -> None:
-        """Leaves nothing of it unless it has been published."""
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        # Also a KeyboardInterrupt must not leave half an object.
         self._shut()
         if self.temp is not None:
             _remove(self.temp)
+        if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
+            error.filename = self.folder  # whose disk is full, a write does not tell
 
     def _shut(self) -> None:
         if self.fd >= 0:
@@ -187,7 +210,7 @@ class Objects:
         """Makes `data`, whose hash is `md5`, an object, unless it is one already."""
         if self.has(md5, len(data)):
             return
-        with contextlib.closing(self._draft()) as draft:
+        with self._draft() as draft:
             write_whole(draft.fd, data)
             self._publish(draft, md5)
 
@@ -235,7 +258,7 @@ class Objects:
     def _put_in_pieces(
         self, fd: int, expected: int, told: Callable[[int], object]
     ) -> tuple[str, int]:
-        with contextlib.closing(self._draft()) as draft:
+        with self._draft() as draft:
             if self._cloned(fd, draft.fd):
                 # The clone is nobody else's: its hash is the hash of what is in the cache.
                 os.lseek(draft.fd, 0, os.SEEK_SET)
@@ -296,14 +319,15 @@ class Objects:
             return self._open_draft()
 
     def _open_draft(self) -> _Draft:
-        if self._has_nameless:
-            return _Draft(files.open_nameless(self.root, READ_ONLY), None)
+        if self._way.nameless:
+            return _Draft(self.root, files.open_nameless(self.root, READ_ONLY), None)
         # In the root, not in the object's folder: there `sweep` finds what a kill left.
         temp = self._temporary()
-        return _Draft(os.open(temp, _CREATE, READ_ONLY), temp)
+        return _Draft(self.root, os.open(temp, _CREATE, READ_ONLY), temp)
 
     def _publish(self, draft: _Draft, md5: str) -> None:
-        self._protect(draft.fd)
+        if not self._way.protects:
+            os.fchmod(draft.fd, READ_ONLY)
         path = self.path(md5)
         try:
             draft.publish(path)
@@ -312,24 +336,25 @@ class Objects:
             draft.publish(path)
 
     @cached_property
-    def _has_nameless(self) -> bool:
-        """Whether a new file of the cache can go without a name at first; it is tried."""
+    def _way(self) -> _Way:
+        """How new files of the cache come to be; it is tried, for a file system may be peculiar."""
         self._make(self.root)
         temp = self._temporary()
+        nameless = True
         try:
-            with contextlib.closing(_Draft(files.open_nameless(self.root), None)) as draft:
+            with _Draft(self.root, files.open_nameless(self.root, READ_ONLY), None) as draft:
                 draft.publish(temp)
-            os.unlink(temp)
-        except OSError:  # no such files, or no /proc to name them by
-            return False
-        return True
+        except OSError:  # no such files, or nothing to name them by
+            nameless = False
+            os.close(os.open(temp, _CREATE, READ_ONLY))
+        try:
+            # Neither the umask nor a default ACL of the folder asks what is wanted.
+            return _Way(nameless, stat.S_IMODE(os.stat(temp).st_mode) == READ_ONLY)
+        finally:
+            _remove(temp)
 
     def _temporary(self) -> str:
         return f"{self.root}{os.sep}.{self._unique()}.dvclive-tmp"
-
-    def _protect(self, fd: int) -> None:
-        if self._umask & READ_ONLY:
-            os.fchmod(fd, READ_ONLY)
 
     def _checked(self, md5: str) -> bool:
         from dvc_objects.errors import ObjectFormatError
@@ -383,6 +408,11 @@ _FICLONE = 0x40049409  # linux/fs.h; macOS clones by path, which dvc_objects doe
 
 
 def _umask() -> int:
+    # To ask by the system call is to set it, for a moment and for all threads of a training.
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        with open("/proc/self/status", "rb") as file:
+            told = file.read()
+        return int(told.split(b"\nUmask:", 1)[1].split(maxsplit=1)[0], 8)
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

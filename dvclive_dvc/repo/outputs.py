@@ -458,6 +458,12 @@ class Outputs:
                 f"Artifact {what}, and '{self._shown(pointer)}' tracks it as well: DVC will not "
                 f"run the pipeline like that. Run `dvc remove {self._shown(pointer)}`."
             )
+        elif self._context.mode not in _INSIDE and not claim.cached:
+            warning = (
+                f"Artifact {what} with `cache: false`, so it is described, not cached: DVC leaves "
+                f"it to Git. Run `git add {self._shown(claim.path)}`, or take `cache: false` out "
+                "of the stage."
+            )
         elif self._context.mode not in _INSIDE:
             warning = (
                 f"Artifact {what}, so it is described but not cached here. The pipeline does "

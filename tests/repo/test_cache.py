@@ -9,11 +9,13 @@ import os
 import shutil
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from situations import dvc, dvc_inside, run
@@ -26,7 +28,7 @@ from dvclive_dvc.errors import (
 )
 from dvclive_dvc.repo.cache import ArtifactCache
 from dvclive_dvc.repo.gitignore import GitView
-from dvclive_dvc.repo.objects import TWO_THREADS
+from dvclive_dvc.repo.objects import TWO_THREADS, Objects
 
 
 @pytest.fixture
@@ -202,6 +204,75 @@ def test_objects_that_were_removed_from_the_cache_are_put_back(made, cache, know
     cache.add(made.root / "data")
     cache.add(path)
     assert objects(made.root) == before
+
+
+def test_objects_that_vanish_while_a_folder_is_cached_are_told_of_and_put_back(made, cache, caplog):
+    for number in range(1500):
+        made.write(f"data/{number}", str(number))
+    cache.add(made.write("model.pt", "weights"))
+    removed: list[Path] = []
+    top = made.root / ".dvc" / "cache" / "files" / "md5"
+    kept = object_of(made.root, md5(b"weights"))
+
+    def collect_garbage() -> None:
+        until = time.monotonic() + 20
+        while len(removed) < 3 and time.monotonic() < until:
+            for path in top.glob("??/*"):
+                if path != kept and len(removed) < 3:
+                    path.unlink()
+                    removed.append(path)
+
+    thread = threading.Thread(target=collect_garbage)
+    thread.start()
+    cache.add(made.root / "data")
+    thread.join()
+    assert removed, "nothing was removed, so nothing is shown"
+    assert "3 objects of" in caplog.text, "nobody is told that the cache has a hole"
+    cache.add(made.root / "data")
+    assert all(path.exists() for path in removed), "the hole stays though it was logged again"
+
+
+def test_the_cache_is_read_only_also_where_its_folders_have_a_default_acl(made, cache):
+    top = made.root / ".dvc" / "cache" / "files" / "md5"
+    top.mkdir(parents=True)
+    # linux/posix_acl_xattr.h: version 2; then tag, permissions and id of owner, group and others.
+    entries = ((0x01, 7), (0x04, 5), (0x20, 0))
+    acl = struct.pack("<I", 2) + b"".join(
+        struct.pack("<HHI", tag, rights, 0xFFFFFFFF) for tag, rights in entries
+    )
+    try:
+        os.setxattr(top, "system.posix_acl_default", acl)
+    except (AttributeError, OSError) as error:
+        pytest.skip(f"no access control lists here: {error}")
+    cache.add(made.write("data/small", "x").parent)
+    (made.root / "large").write_bytes(b"x" * (2 << 20))
+    cache.add(made.root / "large")
+    modes = {oct(stat.S_IMODE(path.stat().st_mode)) for path in objects(made.root)}
+    assert modes == {oct(0o444)}, "DVC would hash these again"
+
+
+def test_opening_the_cache_changes_the_mode_of_no_file_that_another_thread_makes(made):
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    go_on = True
+
+    def make_files() -> None:
+        number = 0
+        while go_on:
+            number += 1
+            (made.root / f"file-{number}").touch()
+
+    thread = threading.Thread(target=make_files)
+    thread.start()
+    try:
+        for _ in range(5000):
+            Objects(SimpleNamespace(path=str(made.root)))
+    finally:
+        go_on = False
+        thread.join()
+        sys.setswitchinterval(interval)
+    modes = {oct(stat.S_IMODE(path.stat().st_mode)) for path in made.root.glob("file-*")}
+    assert modes == {oct(0o644)}, "files of the training's are closed to others"
 
 
 def test_a_damaged_object_is_replaced(made, cache):
@@ -684,10 +755,12 @@ for name in ("model.pt", "data"):
     try:
         cache.add(root / name)
     except OSError as error:
-        print(name, error.errno)
+        print(name, error.errno, error.filename)
 """
     done = run(sys.executable, "-c", script, made.root, str(size // 2))
-    assert done.stdout == f"model.pt {errno.EFBIG}\ndata {errno.EFBIG}\n", done.stderr
+    where = made.root / ".dvc" / "cache" / "files" / "md5"
+    said = [f"{name} {errno.EFBIG} {where}" for name in ("model.pt", "data")]
+    assert done.stdout.splitlines() == said, f"not told, or not where: {done.stderr}"
     left = [path for path in objects(made.root) if path != object_of(made.root, md5(b"x"))]
     assert left == []
     assert [path.name for path in made.root.glob("?*.dvc")] == ["warm.dvc"]
