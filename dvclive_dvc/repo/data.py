@@ -10,7 +10,6 @@ import json
 import os
 import re
 import stat
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,7 +134,7 @@ def committed(
                 "The changed data '%s' could not be cached, so the experiment has its old "
                 "pointer: %s. Run `dvc commit %s` when that is mended.",
                 output.path,
-                error,
+                str(error).rstrip("."),
                 output.pointer,
             )
             continue
@@ -554,7 +553,6 @@ def _updated(text: str, name: str, changes: list[tuple[Output, Content]]) -> str
 
     yaml = YAML()
     yaml.default_flow_style = False
-    yaml.width = sys.maxsize
     document = yaml.load(text)
     for output, hashed in changes:
         entry = document
@@ -568,7 +566,7 @@ def _updated(text: str, name: str, changes: list[tuple[Output, Content]]) -> str
                 document["stages"][output.where[1]].pop(key, None)
     stream = io.StringIO()
     yaml.dump(document, stream)
-    return stream.getvalue()
+    return stream.getvalue() if base == "dvc.lock" else pointer.with_checksum(stream.getvalue())
 
 
 def _put(entry: Any, hashed: Content) -> None:

@@ -412,6 +412,8 @@ class Git:
             "GIT_OPTIONAL_LOCKS": "0",
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_NO_LAZY_FETCH": "1",
+            # libgit2 knows of none (git-replace(1)), and each has to see what the other does.
+            "GIT_NO_REPLACE_OBJECTS": "1",
             "LC_ALL": "C",
         }
         return subprocess.Popen(

@@ -46,6 +46,11 @@ _OWN_WRITING = re.compile(
 # (dvc/output.py: `Output.add` replaces `meta` and drops `files`).
 _STALE = ("cloud", "version_id", "etag", "checksum", "files")
 _VALUES = ("md5", "size", "nfiles", "isexec", "hash")
+_CHECKSUM = re.compile(r"^md5: ('?[0-9a-f]{32}'?)[ \t]*\r?$", re.MULTILINE)
+_UNCOUNTED = frozenset({
+    "desc", "type", "labels", "meta", "locked", "frozen", "metric", "persist", "isexec", "size",
+    "nfiles",
+})  # fmt: skip
 
 
 def fresh(name: str, content: Content) -> str:
@@ -104,8 +109,38 @@ def updated(text: str, name: str, content: Content) -> str:
     node = _child(root, "outs").value[0]
     gone = [key for key in (*_VALUES, *_STALE) if key in out and key not in wanted]
     if node.flow_style or node.value[0][0].value in gone:
-        return _rewritten(document, out, wanted, gone)
-    return _edited(text, node, out, wanted, gone)
+        return with_checksum(_rewritten(document, out, wanted, gone))
+    return with_checksum(_edited(text, node, out, wanted, gone))
+
+
+def with_checksum(text: str) -> str:
+    """`text` with the checksum that DVC keeps of the whole of it, where it has one.
+
+    That is the pointer of imported data (`dvc import`, `dvc import-url`); with one that does not
+    fit DVC takes the file for edited by hand.
+    """
+    place = _CHECKSUM.search(text)
+    if place is None:
+        return text
+    from ruamel.yaml import YAML
+
+    document = YAML(typ="safe").load(text)
+    # dvc/stage/utils.py, `compute_md5`.
+    counted = {key: value for key, value in document.items() if key not in {"md5", "meta", "desc"}}
+    if counted.get("wdir") == ".":
+        del counted["wdir"]
+    data = json.dumps(_without(counted, _UNCOUNTED), sort_keys=True).encode()
+    checksum = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    return text[: place.start(1)] + _scalar(checksum) + text[place.end(1) :]
+
+
+def _without(value: Any, names: frozenset[str]) -> Any:
+    """A document without the keys of these names, at any depth."""
+    if isinstance(value, list):
+        return [_without(one, names) for one in value]
+    if isinstance(value, dict):
+        return {key: _without(one, names) for key, one in value.items() if key not in names}
+    return value
 
 
 def _values(content: Content) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 import tempfile
 from dataclasses import dataclass, field
@@ -519,7 +520,8 @@ def named_like(git: Git, prefix: str, *endings: str) -> list[str]:
                 if name.startswith(start)
             })  # fmt: skip
     if git.program is not None:
-        patterns = [f"{prefix}*{one}" for one in endings]
+        above = re.sub(r"[\\*?\[]", r"\\\g<0>", prefix)
+        patterns = [f":(top){above}*{one}" for one in endings]
         try:
             listing = git.ask("ls-files", "-z", "--cached", "--", *patterns)
             return sorted({os.fsdecode(name) for name in listing.split(b"\0") if name})

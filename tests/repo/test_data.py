@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import json
 import logging
 import os
 import shutil
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import dvc.api
 import pytest
+import yaml
 from dvc.repo import Repo
 from saved_runs import git_of, record_of, write_run
 from situations import dvc_inside
@@ -104,6 +106,39 @@ def test_dvc_does_not_take_an_output_made_by_hand_for_what_the_stage_makes(repos
     assert (repo.root / "model.pt").read_text() != "trained by hand", (
         "the output made by hand passed for what the stage makes of what it depends on"
     )
+
+
+def test_a_dvc_lock_keeps_the_lines_that_say_nothing_of_the_changed_output(repos):
+    repo = repos.make("pipeline")
+    stages = yaml.safe_load((repo.root / "dvc.yaml").read_text())
+    stages["stages"]["long"] = {"cmd": "true " + " ".join(f"--option-{n} value" for n in range(20))}
+    repo.write("dvc.yaml", yaml.safe_dump(stages))
+    dvc_inside("repro", "-q", "long")
+    repo.commit()
+    (repo.root / "model.pt").unlink()  # DVC may have linked it
+    repo.write("model.pt", "trained by hand")
+    _, sha = saved(record_of(repo))
+    old = repo.git("show", "HEAD:dvc.lock").splitlines()
+    new = repo.git("show", f"{sha}:dvc.lock").splitlines()
+    added = [line for line in new if line not in old]
+    assert len(added) <= 2, f"only the output's hash and size may differ: {added}"
+
+
+def test_changed_imported_data_does_not_pass_for_a_pointer_edited_by_hand(repos, tmp_path):
+    repo = repos.make("git_and_dvc")
+    source = tmp_path / "table.csv"
+    source.write_text("1,one\n")
+    dvc_inside("import-url", "-q", str(source), "table.csv")
+    text = (repo.root / "table.csv.dvc").read_text()
+    repo.write("table.csv.dvc", text + "desc: of a customer\n")
+    repo.commit()
+    (repo.root / "table.csv").unlink()  # DVC may have linked it
+    repo.write("table.csv", "2,two\n")
+    found, sha = saved(record_of(repo))
+    assert list(found.overrides) == ["table.csv.dvc"]
+    repo.git("checkout", "-q", "--detach", sha)
+    state = json.loads(dvc_inside("status", "--json"))
+    assert state == {}, "DVC sees a change where there is none"
 
 
 @pytest.mark.parametrize("shape", ["dataset", "pipeline"])

@@ -205,6 +205,20 @@ def test_a_repository_shared_by_a_group_stays_shared(repos):
         assert folder.stat().st_mode & 0o020, f"{folder} is closed to the group"
 
 
+def test_a_replaced_commit_leaves_the_files_as_they_are_on_disk(repos):
+    repo = repos.make("git_and_dvc")
+    baseline = repo.git("rev-parse", "HEAD")
+    repo.write("README.md", "newer\n")
+    repo.commit()
+    newer = repo.git("rev-parse", "HEAD")
+    repo.git("reset", "-q", "--hard", baseline)
+    repo.git("replace", baseline, newer)
+    repo.git("reset", "-q", "--hard")
+    assert (repo.root / "README.md").read_text() == "newer\n", "Git has another way now"
+    commit = saved(repo)
+    assert repo.git("show", f"{commit}:README.md") == "newer", "not what ran"
+
+
 # -- what stands in the way --------------------------------------------------------------------
 
 

@@ -255,6 +255,8 @@ def test_pointers_are_listed_as_git_lists_them(repos, shape):
         "dvc.lock",
         "x.dvc.txt",
         "é.dvc",
+        "p[1]*/d.dvc",
+        "p1/e.dvc",
     ):
         repo.write(name, "outs: []\n")
     repo.git("add", "--sparse", ".")
@@ -265,6 +267,8 @@ def test_pointers_are_listed_as_git_lists_them(repos, shape):
         asked = repo.git("ls-files", "-z", "--", f"{prefix}*.dvc", f"{prefix}*dvc.lock").split("\0")
         found = snapshot.named_like(git.Git(repo.root), prefix, ".dvc", "dvc.lock")
         assert found == sorted(asked[:-1])
+    found = snapshot.named_like(git.Git(repo.root), "p[1]*/", ".dvc", "dvc.lock")
+    assert found == ["p[1]*/d.dvc"], "a folder's name is taken for a pattern"
 
 
 def test_of_a_large_index_every_pointer_is_found_in_little_memory(repos):
