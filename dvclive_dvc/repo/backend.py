@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from ..layout import Layout
     from .context import Context
+    from .pointer import Content
     from .recovery import Redraw
 
 _NO_GIT = (
@@ -98,6 +99,7 @@ class DvcBackend:
         self._templates = Templates()
         self._artifacts = Logged()
         self._pointers: dict[Path, None] = {}
+        self._logged: dict[str, Content] = {}
         self._own_folders: set[Path] = set()  # that lie in no submodule
         self._unsaved = False
 
@@ -292,6 +294,7 @@ class DvcBackend:
         added = objects.add(seen)
         self._artifacts.add(path)
         self._note(added.pointer, added.gitignore)
+        self._logged[str(added.pointer)] = added.hashed
         self._outputs.tell(verdict)
         return Tracked(path, pointer=added.pointer)
 
@@ -359,7 +362,8 @@ class DvcBackend:
             join.into_dvc_commit(self._context, self._layout, tuple(self._pointers), kept)
         if self._record is None:
             return None
-        commit = saving.save_or_keep(self._record, outcome)
+        record = dataclasses.replace(self._record, logged=self._logged)
+        commit = saving.save_or_keep(record, outcome)
         self._unsaved = False
         if commit is not None:
             autopush.push(self._record, commit)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DvcLiveError, SaveError
 from ..notices import logger, on_terminal
-from . import belongings, dvcconfig, pointer, trees
+from . import belongings, dvcconfig, former, pointer, trees
 from .snapshot import named_like
 
 if TYPE_CHECKING:
@@ -105,7 +105,11 @@ def committed(
     ]
     stays = _as_logged(git, record) if not ended_well else lambda _: False
     new: dict[str, list[tuple[Output, Content]]] = {}
-    for output in _with_progress(changed(ours, record.dvc_root), "Caching changed data"):
+    taken = dict(_logged_by_others_since(record, ours))
+    for output, logged in taken.items():
+        new.setdefault(output.pointer, []).append((output, logged))
+    rest = [output for output in ours if output not in taken] if taken else ours
+    for output in _with_progress(changed(rest, record.dvc_root), "Caching changed data"):
         if stays(output):
             logger.info(
                 "The artifact '%s' changed after it was logged; the experiment has it as it was.",
@@ -140,6 +144,15 @@ def committed(
             continue
         if hashed.md5 != output.md5:
             new.setdefault(output.pointer, []).append((output, hashed))
+    return Committed(_overrides(record, new, taken), covered)
+
+
+def _overrides(
+    record: Record,
+    new: Mapping[str, list[tuple[Output, Content]]],
+    taken: Collection[Output],
+) -> dict[str, bytes]:
+    """The texts of the pointers with the new contents; of what is `taken` it was told already."""
     overrides = {}
     for name, changes in new.items():
         try:
@@ -154,13 +167,35 @@ def committed(
                 " ".join(str(error).split())[:200],
             )
             continue
-        logger.info(
-            "Data changed since it was added to DVC; the experiment has its new content, your own "
-            "'%s' has it after `dvc commit`: %s.",
-            name,
-            ", ".join(output.path for output, _ in changes),
-        )
-    return Committed(overrides, covered)
+        anew = [output.path for output, _ in changes if output not in taken]
+        if anew:
+            logger.info(
+                "Data changed since it was added to DVC; the experiment has its new content, your "
+                "own '%s' has it after `dvc commit`: %s.",
+                name,
+                ", ".join(anew),
+            )
+    return overrides
+
+
+def _logged_by_others_since(
+    record: Record, outputs: Collection[Output]
+) -> list[tuple[Output, Content]]:
+    """The run's artifacts whose pointers another run has written since, as this one logged them."""
+    found = []
+    for output in outputs if record.logged else ():
+        file = record.git_root / output.pointer
+        logged = record.logged.get(str(file))
+        if logged is None or logged.md5 == output.md5:
+            continue
+        if former.noted_beside(record.dvc_root, record.dir, file, record.started):
+            found.append((output, logged))
+            logger.warning(
+                "Another run has logged the artifact '%s' since this one did; the experiment has "
+                "what this run logged. Give each run a path of its own to have both on disk.",
+                output.path,
+            )
+    return found
 
 
 def _as_logged(git: Git, record: Record) -> Callable[[Output], bool]:

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,10 +19,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def _notes(dvc_root: Path) -> Path:
+    return dvc_root / ".dvc" / "tmp" / "dvclive" / "pointers"
+
+
 def _note(dvc_root: Path, directory: Path) -> Path:
     # By its place in the project, which may be moved as a whole.
     name = hashlib.sha256(os.fsencode(os.path.relpath(directory, dvc_root))).hexdigest()[:32]
-    return dvc_root / ".dvc" / "tmp" / "dvclive" / "pointers" / name
+    return _notes(dvc_root) / name
+
+
+def _line(dvc_root: Path, pointer: Path) -> str:
+    return json.dumps(os.path.relpath(pointer, dvc_root)) + "\n"
 
 
 def note(dvc_root: Path, directory: Path, pointers: Iterable[Path]) -> None:
@@ -30,11 +39,28 @@ def note(dvc_root: Path, directory: Path, pointers: Iterable[Path]) -> None:
     Trouble is not told: it costs a resumed run at most what its dvc.yaml does not name.
     """
     path = _note(dvc_root, directory)
-    lines = [json.dumps(os.path.relpath(pointer, dvc_root)) + "\n" for pointer in pointers]
+    lines = [_line(dvc_root, pointer) for pointer in pointers]
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="ascii") as file:
             file.write("".join(lines))
+
+
+def noted_beside(dvc_root: Path, directory: Path, pointer: Path, since: str) -> bool:
+    """Whether a run in another folder than `directory` wrote the pointer file, too.
+
+    One that noted something since a moment (ISO 8601), and so went on then.
+    """
+    own, line = _note(dvc_root, directory), _line(dvc_root, pointer).encode("ascii")
+    moment = datetime.fromisoformat(since).timestamp()
+    with contextlib.suppress(OSError):
+        return any(
+            path != own
+            and path.stat().st_mtime >= moment
+            and line in path.read_bytes().splitlines(keepends=True)
+            for path in _notes(dvc_root).iterdir()
+        )
+    return False
 
 
 def forget(dvc_root: Path, directory: Path) -> None:

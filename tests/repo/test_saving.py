@@ -77,6 +77,32 @@ def test_what_another_run_changed_so_far_is_not_in_the_experiment(
     )
 
 
+@pytest.mark.parametrize("ended", [True, False], ids=["ended", "goes on"])
+@pytest.mark.parametrize("folder", [False, True], ids=["file", "folder"])
+def test_a_run_has_the_artifact_that_it_logged_though_another_logs_the_path_later(
+    repos, ended, folder, caplog
+):
+    repo = repos.make("git_and_dvc")
+    name = "weights" if folder else "model.pt"
+    file = repo.root / "weights" / "model.pt" if folder else repo.root / "model.pt"
+    runs = {}
+    for run in ("first", "second"):
+        runs[run] = Live(f"runs/{run}", exp_name=run, report=None)
+        file.unlink(missing_ok=True)  # DVC may have linked it
+        repo.write(file, f"weights of the {run} run")
+        runs[run].log_artifact(name)
+    if ended:
+        runs["second"].end()
+    runs["first"].end()
+    runs["second"].end()
+    told = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
+    assert len([one for one in told if "Another run has logged" in one]) == 1, f"told: {told}"
+    for run, commit in repo.experiments().items():
+        repo.git("checkout", "-q", "--force", "--detach", commit)
+        dvc_inside("checkout", "-q", "--force")
+        assert file.read_text() == f"weights of the {run} run", "it has another run's model"
+
+
 @pytest.mark.parametrize("data", ["table.csv", "tables"])
 @pytest.mark.parametrize("logged_first", [True, False])
 def test_data_that_the_user_changed_is_in_every_experiment_whichever_run_logs_it(
