@@ -143,7 +143,9 @@ def _take(line: bytes, tracked: Tracked) -> None:
     _, states, submodule, _, index_mode, disk_mode, _, sha, path = line.split(b" ", 8)
     in_index = (int(index_mode, 8), bytes.fromhex(sha.decode("ascii")))
     tracked.index[path] = in_index if any(in_index[1]) else None
-    if not submodule.startswith(b"N"):
+    if in_index[0] == trees.SUBMODULE and states[1:2] == b"T":
+        tracked.on_disk[path] = None  # a file or link is in its place
+    elif not submodule.startswith(b"N"):
         # What a submodule has checked out is its own affair; the recorded commit enters.
         tracked.staged[path] = in_index if in_index[0] else None
     elif states[1:2] == b".":

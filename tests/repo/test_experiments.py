@@ -205,6 +205,16 @@ def test_a_repository_shared_by_a_group_stays_shared(repos):
         assert folder.stat().st_mode & 0o020, f"{folder} is closed to the group"
 
 
+def test_a_file_in_the_place_of_a_submodule_enters(repos):
+    repo = repos.make("submodules")
+    listing = (line.split("\t") for line in repo.git("ls-files", "-s").splitlines())
+    name = next(name for facts, name in listing if facts.startswith("160000"))
+    shutil.rmtree(repo.root / name)
+    repo.write(name, "a file now\n")
+    commit = saved(repo)
+    assert repo.git("show", f"{commit}:{name}") == "a file now", "not what is on disk"
+
+
 def test_a_replaced_commit_leaves_the_files_as_they_are_on_disk(repos):
     repo = repos.make("git_and_dvc")
     baseline = repo.git("rev-parse", "HEAD")
