@@ -362,8 +362,7 @@ class DvcBackend:
             join.into_dvc_commit(self._context, self._layout, tuple(self._pointers), kept)
         if self._record is None:
             return None
-        record = dataclasses.replace(self._record, logged=self._logged)
-        commit = saving.save_or_keep(record, outcome)
+        commit = saving.save_or_keep(self._record, outcome, self._logged)
         self._unsaved = False
         if commit is not None:
             autopush.push(self._record, commit)

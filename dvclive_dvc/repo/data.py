@@ -81,17 +81,19 @@ def committed(
     record: Record,
     store: Callable[[Path], Content],
     others: Collection[Record] = (),
+    logged: Mapping[str, Content] | None = None,
     *,
     ended_well: bool = True,
 ) -> Committed:
     """Puts the changed data of the run's DVC project into the cache, by `store`.
 
-    What `others` write, runs that are not saved yet, is theirs to cache. Of a run that did not
-    end well the artifacts stay as they were logged, for what came after may be half a checkpoint;
-    what is in its folder it wrote itself, and whole. The user's own pointer files stay as they
-    are; their new texts are returned. With `record.commit_data` off only the covered paths are
-    told. What cannot be read is passed over with a warning. Costs a stat and a
-    parse an output where nothing changed; DVC is not imported for that.
+    What `others` write, runs that are not saved yet, is theirs to cache. An artifact whose pointer
+    another run has written since is as this run `logged` it. Of a run that did not end well the
+    artifacts stay as they were logged, for what came after may be half a checkpoint; what is in
+    its folder it wrote itself, and whole. The user's own pointer files stay as they are; their new
+    texts are returned. With `record.commit_data` off only the covered paths are told. What cannot
+    be read is passed over with a warning. Costs a stat and a parse an output where nothing
+    changed; DVC is not imported for that.
     """
     outputs = list(outputs_of(git, record))
     covered = frozenset(output.path for output in outputs)
@@ -105,9 +107,9 @@ def committed(
     ]
     stays = _as_logged(git, record) if not ended_well else lambda _: False
     new: dict[str, list[tuple[Output, Content]]] = {}
-    taken = dict(_logged_by_others_since(record, ours))
-    for output, logged in taken.items():
-        new.setdefault(output.pointer, []).append((output, logged))
+    taken = dict(_logged_by_others_since(record, ours, logged or {}))
+    for output, content in taken.items():
+        new.setdefault(output.pointer, []).append((output, content))
     rest = [output for output in ours if output not in taken] if taken else ours
     for output in _with_progress(changed(rest, record.dvc_root), "Caching changed data"):
         if stays(output):
@@ -179,23 +181,21 @@ def _overrides(
 
 
 def _logged_by_others_since(
-    record: Record, outputs: Collection[Output]
-) -> list[tuple[Output, Content]]:
+    record: Record, outputs: Collection[Output], logged: Mapping[str, Content]
+) -> Iterator[tuple[Output, Content]]:
     """The run's artifacts whose pointers another run has written since, as this one logged them."""
-    found = []
-    for output in outputs if record.logged else ():
+    for output in outputs if logged else ():
         file = record.git_root / output.pointer
-        logged = record.logged.get(str(file))
-        if logged is None or logged.md5 == output.md5:
+        content = logged.get(str(file))
+        if content is None or content.md5 == output.md5:
             continue
         if former.noted_beside(record.dvc_root, record.dir, file, record.started):
-            found.append((output, logged))
             logger.warning(
                 "Another run has logged the artifact '%s' since this one did; the experiment has "
                 "what this run logged. Give each run a path of its own to have both on disk.",
                 output.path,
             )
-    return found
+            yield output, content
 
 
 def _as_logged(git: Git, record: Record) -> Callable[[Output], bool]:

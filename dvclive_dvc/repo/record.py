@@ -9,8 +9,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from .pointer import Content
-
 
 @dataclass(frozen=True)
 class Source:
@@ -55,8 +53,6 @@ class Record:
               has it too, as it was when the run began. For recovery: the run's own process ends
               with them as they are then.
     pointers: the `.dvc` files and `.gitignore`s the run wrote for its artifacts.
-    logged:   what the run itself put into its `.dvc` files last, by their paths. The journal is
-              without: where a run is saved later, what stands in them is all that is known.
     started:  ISO 8601, UTC.
     git:      the GIT_* variables that led to the repository (`git.Place.variables`).
     reflog:   how long HEAD's reflog was at the beginning; None in a former version's journal.
@@ -82,7 +78,6 @@ class Record:
     reflog: int | None = None
     merging: tuple[str, ...] | None = None
     inputs: tuple[Source, ...] = ()
-    logged: Mapping[str, Content] = field(default_factory=dict)
 
 
 def reference(baseline: str, name: str) -> str:

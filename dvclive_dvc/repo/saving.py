@@ -17,7 +17,7 @@ from . import data, experiments, journal
 from .cache import ArtifactCache
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from ..backend import Outcome
@@ -28,15 +28,18 @@ if TYPE_CHECKING:
 _FULL = 1 << 20  # bytes; less than a commit and its journal may take
 
 
-def save(record: Record, outcome: Outcome) -> str:
+def save(record: Record, outcome: Outcome, logged: Mapping[str, Content] | None = None) -> str:
     """Makes the experiment's commit and removes the journal.
+
+    `logged` is what the run itself put into its `.dvc` files last, by their paths (absolute);
+    where it is saved later, what stands in them is all that is known.
 
     To push is the caller's part (`autopush`): it may take long, and the run is saved by then.
     Raises SaveError, with the journal left in place.
     """
     with experiments.looking(record) as status:  # while DVC's data is looked at
         others = tuple(journal.others(record))
-        kept = _committed_data(status.git, record, outcome, others)
+        kept = _committed_data(status.git, record, outcome, others, logged or {})
         commit = experiments.save(
             record, outcome, kept.overrides, kept.covered, others, status=status
         )
@@ -44,10 +47,12 @@ def save(record: Record, outcome: Outcome) -> str:
     return commit
 
 
-def save_or_keep(record: Record, outcome: Outcome) -> str | None:
+def save_or_keep(
+    record: Record, outcome: Outcome, logged: Mapping[str, Content] | None = None
+) -> str | None:
     """As `save`; when it fails, one message that tells the cause and the way back."""
     try:
-        return save(record, outcome)
+        return save(record, outcome, logged)
     except Exception as error:  # noqa: BLE001 - a training must not die of its logger
         kept = journal.keep(record, outcome)
         logger.warning(
@@ -79,7 +84,11 @@ def cause_of(error: Exception, record: Record) -> str:
 
 
 def _committed_data(
-    git: Git, record: Record, outcome: Outcome, others: Collection[Record]
+    git: Git,
+    record: Record,
+    outcome: Outcome,
+    others: Collection[Record],
+    logged: Mapping[str, Content],
 ) -> data.Committed:
     cache: ArtifactCache | None = None
 
@@ -93,7 +102,7 @@ def _committed_data(
 
     try:
         ended_well = outcome.status is Status.COMPLETED
-        return data.committed(git, record, store, others, ended_well=ended_well)
+        return data.committed(git, record, store, others, logged, ended_well=ended_well)
     finally:
         if cache is not None:
             cache.close()
