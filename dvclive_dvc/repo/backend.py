@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from ..layout import Layout
+    from .cache import Added
     from .context import Context
     from .pointer import Content
     from .recovery import Redraw
@@ -294,7 +295,7 @@ class DvcBackend:
         added = objects.add(seen)
         self._artifacts.add(path)
         self._note(added.pointer, added.gitignore)
-        self._logged[str(added.pointer)] = added.hashed
+        self._note_content(added)
         self._outputs.tell(verdict)
         return Tracked(path, pointer=added.pointer)
 
@@ -340,6 +341,17 @@ class DvcBackend:
                 self._record, pointers=(*self._record.pointers, *fresh)
             )
             journal.write(self._record)
+
+    def _note_content(self, added: Added) -> None:
+        """Keeps what was logged under a pointer last, which another run may write to as well."""
+        before = self._logged.get(str(added.pointer))
+        if before is not None and before.md5 == added.hashed.md5:
+            return
+        self._logged[str(added.pointer)] = added.hashed
+        if self._layout is not None and self._context.dvc_root is not None:
+            former.note_content(
+                self._context.dvc_root, self._layout.root, added.pointer, added.hashed.md5
+            )
 
     def describe(self, entries: Entries) -> None:
         """Merges the run's entries into its dvc.yaml, and says what DVC could not draw."""

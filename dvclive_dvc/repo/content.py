@@ -25,7 +25,7 @@ from .dvcignore import DvcIgnore
 from .objects import AT_ONCE, Objects, Stored, version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from .listing import Listing, Memory
     from .objects import Stamp, Version
@@ -298,7 +298,6 @@ class _Folder:
         # and those that this time did.
         self._standing: dict[int, tuple[int, int]] = {}
         self._written: set[int] = set()
-        self._fresh: list[bytes] = []  # hashes of what this time put there
 
     def cache(self, listing: Listing) -> tuple[Hashed, Callable[[], None]]:
         self._tell_of_passed_over(listing)
@@ -418,7 +417,6 @@ class _Folder:
                 digest = bytes.fromhex(stored.md5)
                 hashes[at * 16 : at * 16 + 16] = digest
                 self._written.add(digest[0])
-                self._fresh.append(digest)
                 if stored.status is None:
                     self._changed.append(at)
                     # No stamp is right for it, so that it is looked at again next time.
@@ -509,7 +507,7 @@ class _Folder:
             seen = None if number in self._written else self._standing.get(number)
             name = f"{number:02x}"
             buckets[name] = seen or _bucket(self._dvc, name) or _NEVER
-        for number in self._removed_meanwhile():
+        for number in self._removed_meanwhile(hashes):
             buckets[f"{number:02x}"] = _NEVER
         memory = listings.Memory(
             listing.names, listing.stamps, listing.mtimes, hashes, hashed.md5, hashed.size, buckets,
@@ -517,14 +515,23 @@ class _Folder:
         )  # fmt: skip
         listings.remember(self._memory_file, listing, memory)
 
-    def _removed_meanwhile(self) -> set[int]:
+    def _removed_meanwhile(self, hashes: bytes) -> set[int]:
         """The cache's folders that lost objects while this went on; that is warned of.
 
         A folder that is written to does not show what else becomes of it, and `dvc gc` knows
         nothing of data without a pointer.
         """
-        path = self._dvc.objects.path
-        lost = [one[0] for one in self._fresh if not os.access(path(one.hex()), os.F_OK)]
+        digits = hashes.hex()
+        wanted: dict[str, set[str]] = {f"{number:02x}": set() for number in self._written}
+        for start in range(0, len(digits), 32):
+            names = wanted.get(digits[start : start + 2])
+            if names is not None:
+                names.add(digits[start + 2 : start + 32])
+        lost = [
+            int(bucket, 16)
+            for bucket, names in wanted.items()
+            for _ in _absent(f"{self._dvc.objects.root}/{bucket}", names)
+        ]
         if lost:
             logger.warning(
                 "%d objects of '%s' were removed from DVC's cache while it was being cached, as "
@@ -542,6 +549,18 @@ def _bucket(dvc: Dvc, name: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns
+
+
+def _absent(folder: str, names: set[str]) -> Collection[str]:
+    """Those of the names that a folder has not."""
+    with contextlib.suppress(OSError):
+        # To list a folder takes half the time of asking for each, unless most in it is another's.
+        if len(names) * _ENTRY > os.stat(folder).st_size:
+            return names.difference(os.listdir(folder))
+    return [name for name in names if not os.access(f"{folder}/{name}", os.F_OK)]
+
+
+_ENTRY = 256  # bytes of a folder, far more than one name in it takes
 
 
 def _batches(listing: Listing, places: list[int]) -> Iterator[list[int]]:

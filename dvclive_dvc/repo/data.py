@@ -91,14 +91,12 @@ def committed(
     another run has written since is as this run `logged` it. Of a run that did not end well the
     artifacts stay as they were logged, for what came after may be half a checkpoint; what is in
     its folder it wrote itself, and whole. The user's own pointer files stay as they are; their new
-    texts are returned. With `record.commit_data` off only the covered paths are told. What cannot
-    be read is passed over with a warning. Costs a stat and a parse an output where nothing
-    changed; DVC is not imported for that.
+    texts are returned. With `record.commit_data` off nothing is cached. What cannot be read is
+    passed over with a warning. Costs a stat and a parse an output where nothing changed; DVC is
+    not imported for that.
     """
     outputs = list(outputs_of(git, record))
     covered = frozenset(output.path for output in outputs)
-    if not record.commit_data:
-        return Committed({}, covered)
     is_theirs = belongings.of_others(record, others)
     ours = [
         output
@@ -110,7 +108,7 @@ def committed(
     taken = dict(_logged_by_others_since(record, ours, logged or {}))
     for output, content in taken.items():
         new.setdefault(output.pointer, []).append((output, content))
-    rest = [output for output in ours if output not in taken] if taken else ours
+    rest = [output for output in ours if output not in taken] if record.commit_data else []
     for output in _with_progress(changed(rest, record.dvc_root), "Caching changed data"):
         if stays(output):
             logger.info(
@@ -189,10 +187,11 @@ def _logged_by_others_since(
         content = logged.get(str(file))
         if content is None or content.md5 == output.md5:
             continue
-        if former.noted_beside(record.dvc_root, record.dir, file, record.started):
+        there = output.md5 or ""
+        if former.wrote_beside(record.dvc_root, record.dir, file, there):
             logger.warning(
-                "Another run has logged the artifact '%s' since this one did; the experiment has "
-                "what this run logged. Give each run a path of its own to have both on disk.",
+                "Another run has logged the artifact '%s' since this one did; the experiment "
+                "points to what this run logged. Give each run a path of its own.",
                 output.path,
             )
             yield output, content

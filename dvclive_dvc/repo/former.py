@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import os
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,8 +28,16 @@ def _note(dvc_root: Path, directory: Path) -> Path:
     return _notes(dvc_root) / name
 
 
-def _line(dvc_root: Path, pointer: Path) -> str:
-    return json.dumps(os.path.relpath(pointer, dvc_root)) + "\n"
+def _line(dvc_root: Path, pointer: Path, md5: str | None = None) -> str:
+    path = os.path.relpath(pointer, dvc_root)
+    return json.dumps(path if md5 is None else [path, md5]) + "\n"
+
+
+def _add(note: Path, lines: list[str]) -> None:
+    with contextlib.suppress(OSError):
+        note.parent.mkdir(parents=True, exist_ok=True)
+        with note.open("a", encoding="ascii") as file:
+            file.write("".join(lines))
 
 
 def note(dvc_root: Path, directory: Path, pointers: Iterable[Path]) -> None:
@@ -38,26 +45,20 @@ def note(dvc_root: Path, directory: Path, pointers: Iterable[Path]) -> None:
 
     Trouble is not told: it costs a resumed run at most what its dvc.yaml does not name.
     """
-    path = _note(dvc_root, directory)
-    lines = [_line(dvc_root, pointer) for pointer in pointers]
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="ascii") as file:
-            file.write("".join(lines))
+    _add(_note(dvc_root, directory), [_line(dvc_root, pointer) for pointer in pointers])
 
 
-def noted_beside(dvc_root: Path, directory: Path, pointer: Path, since: str) -> bool:
-    """Whether a run in another folder than `directory` wrote the pointer file, too.
+def note_content(dvc_root: Path, directory: Path, pointer: Path, md5: str) -> None:
+    """Adds what the run in `directory` put into the pointer file, for `wrote_beside`."""
+    _add(_note(dvc_root, directory), [_line(dvc_root, pointer, md5)])
 
-    One that noted something since a moment (ISO 8601), and so went on then.
-    """
-    own, line = _note(dvc_root, directory), _line(dvc_root, pointer).encode("ascii")
-    moment = datetime.fromisoformat(since).timestamp()
+
+def wrote_beside(dvc_root: Path, directory: Path, pointer: Path, md5: str) -> bool:
+    """Whether a run in another folder than `directory` put this content into the pointer file."""
+    own, line = _note(dvc_root, directory), _line(dvc_root, pointer, md5).encode("ascii")
     with contextlib.suppress(OSError):
         return any(
-            path != own
-            and path.stat().st_mtime >= moment
-            and line in path.read_bytes().splitlines(keepends=True)
+            path != own and line in path.read_bytes().splitlines(keepends=True)
             for path in _notes(dvc_root).iterdir()
         )
     return False
@@ -77,6 +78,6 @@ def noted(dvc_root: Path, directory: Path) -> Iterator[Path]:
         return
     for line in lines:
         with contextlib.suppress(ValueError):  # a kill may have cut the last one short
-            path = dvc_root / json.loads(line)
-            if path.is_file():
-                yield path
+            entry = json.loads(line)
+            if isinstance(entry, str) and (dvc_root / entry).is_file():
+                yield dvc_root / entry

@@ -46,13 +46,15 @@ LOCAL_VARIABLES = (
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
 )
+# A user's own way of giving paths to `git` is not ours (git(1)).
+PLAIN_PATHSPECS = {f"GIT_{kind}_PATHSPECS": "0" for kind in ("LITERAL", "GLOB", "NOGLOB", "ICASE")}
 _NOT_OWNED = "not owned by current user"
 # The numbers Git gives to the kinds of objects (gitformat-pack(5)).
 _KINDS = {"commit": 1, "tree": 2, "blob": 3}
 # Of a tree: mode, name, twenty bytes of hash. Entries follow each other without a gap.
 _ENTRY = re.compile(rb"([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)
-_REMEMBERED = 100_000  # of them; some 20 MB
-_DEPTH = 32  # folders
+_REMEMBERED = 100_000  # of them, some 20 MB; more only where single folders have thousands
+_DEPTH = 16  # folders
 # Whoever writes an index, be it one of its own, calls the hook `post-index-change`.
 _SETTINGS = (
     *("-c", "core.fsmonitor=false"),
@@ -415,6 +417,7 @@ class Git:
             # libgit2 knows of none (git-replace(1)), and each has to see what the other does.
             "GIT_NO_REPLACE_OBJECTS": "1",
             "LC_ALL": "C",
+            **PLAIN_PATHSPECS,
         }
         return subprocess.Popen(
             [self.program, *_SETTINGS, *args],

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .. import files
 from ..errors import ArtifactConflictError, ArtifactError, RepositoryError
 from ..notices import logger
+from .git import PLAIN_PATHSPECS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,6 +140,8 @@ class GitView:
                 before = None
             after = with_line(before or b"", line)
             if after == before:
+                if self.ignores(path, isdir=isdir):
+                    return None  # another run was first
                 logger.warning(
                     "Git does not ignore '%s', though '%s' has a rule for it: a later rule there "
                     "takes it back. Remove that rule to keep the data out of Git.",
@@ -241,6 +244,7 @@ class GitView:
         done = subprocess.run(
             ["git", *arguments],
             cwd=self._root,
+            env={**os.environ, **PLAIN_PATHSPECS},
             check=False,
             stdin=subprocess.DEVNULL,
             capture_output=True,

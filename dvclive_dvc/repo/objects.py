@@ -286,7 +286,8 @@ class Objects:
                 raise
             os.lseek(fd, 0, os.SEEK_SET)
             return self._put_in_pieces(fd, before.st_size, told)
-        os.chmod(target, READ_ONLY)
+        with contextlib.suppress(OSError):
+            os.chmod(target, READ_ONLY)
         if version(os.stat(target)) != version(before):
             # Written to since it was hashed: its bytes are not those of this name.
             os.unlink(target)
@@ -327,7 +328,8 @@ class Objects:
 
     def _publish(self, draft: _Draft, md5: str) -> None:
         if not self._way.protects:
-            os.fchmod(draft.fd, READ_ONLY)
+            with contextlib.suppress(OSError):  # a file system may have no modes, as DVC knows
+                os.fchmod(draft.fd, READ_ONLY)
         path = self.path(md5)
         try:
             draft.publish(path)

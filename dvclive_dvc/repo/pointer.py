@@ -46,7 +46,7 @@ _OWN_WRITING = re.compile(
 # (dvc/output.py: `Output.add` replaces `meta` and drops `files`).
 _STALE = ("cloud", "version_id", "etag", "checksum", "files")
 _VALUES = ("md5", "size", "nfiles", "isexec", "hash")
-_CHECKSUM = re.compile(r"^md5: ('?[0-9a-f]{32}'?)[ \t]*\r?$", re.MULTILINE)
+_CHECKSUM = re.compile(r"""^["']?md5["']?[ \t]*:""", re.MULTILINE)
 _UNCOUNTED = frozenset({
     "desc", "type", "labels", "meta", "locked", "frozen", "metric", "persist", "isexec", "size",
     "nfiles",
@@ -119,19 +119,20 @@ def with_checksum(text: str) -> str:
     That is the pointer of imported data (`dvc import`, `dvc import-url`); with one that does not
     fit DVC takes the file for edited by hand.
     """
-    place = _CHECKSUM.search(text)
-    if place is None:
+    if _CHECKSUM.search(text) is None:
         return text
     from ruamel.yaml import YAML
 
     document = YAML(typ="safe").load(text)
+    place = _child(YAML(typ="rt", pure=True).compose(text), "md5")
     # dvc/stage/utils.py, `compute_md5`.
     counted = {key: value for key, value in document.items() if key not in {"md5", "meta", "desc"}}
     if counted.get("wdir") == ".":
         del counted["wdir"]
     data = json.dumps(_without(counted, _UNCOUNTED), sort_keys=True).encode()
     checksum = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    return text[: place.start(1)] + _scalar(checksum) + text[place.end(1) :]
+    start, end = place.start_mark.index, place.end_mark.index
+    return text[:start] + _scalar(checksum) + text[end:]
 
 
 def _without(value: Any, names: frozenset[str]) -> Any:

@@ -617,6 +617,7 @@ def in_index(git: Git, paths: Collection[bytes]) -> set[bytes]:
     if not data:
         return set()
     many = len(paths) > _FEW
+    found = set()
     if not many or git.program is None:
         found = {path for path in paths if _entry_flags(data, path) is not None}
         if len(found) == len(paths) or _is_plain(git, data):
@@ -625,7 +626,7 @@ def in_index(git: Git, paths: Collection[bytes]) -> set[bytes]:
     try:
         listing = git.ask("ls-files", "-z", "--", *specs)
     except RepositoryError:
-        return set()
+        return found
     return set(paths).intersection(listing.split(b"\0")[:-1])
 
 

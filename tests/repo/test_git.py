@@ -244,7 +244,7 @@ def test_git_is_not_needed_to_look(repos, monkeypatch):
 @pytest.mark.parametrize(
     "shape", ["git_and_dvc", "index_version_4", "split_index", "sparse_index", "sparse_checkout"]
 )
-def test_pointers_are_listed_as_git_lists_them(repos, shape):
+def test_pointers_are_listed_as_git_lists_them(repos, shape, monkeypatch):
     repo = repos.make(shape)
     long = "deep/" * 30
     for name in (
@@ -269,6 +269,9 @@ def test_pointers_are_listed_as_git_lists_them(repos, shape):
         assert found == sorted(asked[:-1])
     found = snapshot.named_like(git.Git(repo.root), "p[1]*/", ".dvc", "dvc.lock")
     assert found == ["p[1]*/d.dvc"], "a folder's name is taken for a pattern"
+    monkeypatch.setenv("GIT_LITERAL_PATHSPECS", "1")
+    again = snapshot.named_like(git.Git(repo.root), "p[1]*/", ".dvc", "dvc.lock")
+    assert again == found, "how the user gives paths to Git decides"
 
 
 def test_of_a_large_index_every_pointer_is_found_in_little_memory(repos):

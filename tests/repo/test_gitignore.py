@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import time
+from concurrent import futures
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from situations import git, run
 
+from dvclive_dvc import files
 from dvclive_dvc.errors import ArtifactConflictError, ArtifactError
 from dvclive_dvc.repo.gitignore import GitView, line_for, with_line, without_line
 
@@ -319,3 +322,15 @@ def test_a_gitignore_that_cannot_be_written_is_left_alone(root):
     with pytest.raises(OSError, match="directory"):
         GitView(root).hide(path, isdir=False)
     assert list((root / ".gitignore").iterdir()) == []
+
+
+def test_a_line_that_another_run_writes_meanwhile_is_no_reason_to_warn(root, caplog):
+    path, target = root / "model.pt", root / ".gitignore"
+    path.write_text("weights")
+    with futures.ThreadPoolExecutor() as pool:
+        with files.locked(target):
+            waiting = pool.submit(GitView(root).hide, path, isdir=False)
+            time.sleep(0.5)  # it has seen that nothing ignores the path, and waits
+            target.write_bytes(b"/model.pt\n")
+        assert waiting.result(10) is None, "there was nothing left to write"
+    assert not caplog.records, "a rule is blamed that is not there"

@@ -125,6 +125,17 @@ def test_an_executable_file_is_said_to_be_one_and_no_longer():
     assert pointer.updated(text, "m.pt", FILE) == RICH
 
 
+@pytest.mark.parametrize("key", ["md5: {}", 'md5: "{}"', "md5:   {} # old", "'md5': {}"])
+def test_the_checksum_of_an_import_is_brought_up_to_date_however_it_is_written(key):
+    rest = f"frozen: true\ndeps:\n- path: x\nouts:\n- md5: {B}\n  path: m.pt\n"
+    text = f"{key.format(A)}\n{rest}"
+    new = pointer.updated(text, "m.pt", FILE)
+    checksum = YAML(typ="safe").load(new)["md5"]
+    usual = YAML(typ="safe").load(pointer.updated(f"md5: {A}\n{rest}", "m.pt", FILE))["md5"]
+    assert checksum == usual != A, "it is not that of the new text"
+    assert new.splitlines()[1:4] == text.splitlines()[1:4], "other lines changed"
+
+
 @pytest.mark.parametrize(
     "text",
     [

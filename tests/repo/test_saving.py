@@ -8,6 +8,7 @@ import os
 import sys
 import types
 
+import dvc.api
 import pytest
 from situations import dvc_inside
 
@@ -79,15 +80,20 @@ def test_what_another_run_changed_so_far_is_not_in_the_experiment(
 
 @pytest.mark.parametrize("ended", [True, False], ids=["ended", "goes on"])
 @pytest.mark.parametrize("folder", [False, True], ids=["file", "folder"])
+@pytest.mark.parametrize("commit_data", [True, False])
 def test_a_run_has_the_artifact_that_it_logged_though_another_logs_the_path_later(
-    repos, ended, folder, caplog
+    repos, ended, folder, commit_data, caplog
 ):
     repo = repos.make("git_and_dvc")
     name = "weights" if folder else "model.pt"
     file = repo.root / "weights" / "model.pt" if folder else repo.root / "model.pt"
-    runs = {}
+    options = {"report": None, "commit_data": commit_data}
+    runs = {"second": Live("runs/second", exp_name="second", **options)}
+    repo.write(file, "weights of an earlier epoch")
+    runs["second"].log_artifact(name)
     for run in ("first", "second"):
-        runs[run] = Live(f"runs/{run}", exp_name=run, report=None)
+        if run == "first":
+            runs[run] = Live(f"runs/{run}", exp_name=run, **options)
         file.unlink(missing_ok=True)  # DVC may have linked it
         repo.write(file, f"weights of the {run} run")
         runs[run].log_artifact(name)
@@ -101,6 +107,29 @@ def test_a_run_has_the_artifact_that_it_logged_though_another_logs_the_path_late
         repo.git("checkout", "-q", "--force", "--detach", commit)
         dvc_inside("checkout", "-q", "--force")
         assert file.read_text() == f"weights of the {run} run", "it has another run's model"
+
+
+def test_an_artifact_that_the_user_adds_anew_is_no_other_runs(repos, caplog):
+    repo = repos.make("git_and_dvc")
+    run = Live("runs/one", report=None)
+    with Live("runs/two", report=None) as other:
+        repo.write("model.pt", "weights of the other run")
+        other.log_artifact("model.pt")
+    for text in ("weights of this run", "weights that the user chose"):
+        (repo.root / "model.pt").unlink()  # DVC may have linked it
+        repo.write("model.pt", text)
+        if "user" in text:
+            dvc_inside("add", "-q", "model.pt")
+        else:
+            run.log_artifact("model.pt")
+    run.end()
+    assert "Another run" not in caplog.text, "a run that had ended is blamed"
+    commit = next(one for one in repo.experiments().values() if has_dir(repo, one, "runs/one"))
+    assert dvc.api.read("model.pt", repo=str(repo.root), rev=commit) == text, "not the user's"
+
+
+def has_dir(repo, commit, folder):
+    return bool(repo.git("ls-tree", "-r", "--name-only", commit, folder))
 
 
 @pytest.mark.parametrize("data", ["table.csv", "tables"])
