@@ -17,7 +17,6 @@ import queue
 import re
 import stat
 import threading
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import files
@@ -87,17 +86,6 @@ def sweep(root: str) -> None:
                     os.unlink(entry.path)
 
 
-class _Way(NamedTuple):
-    """How new files of a cache come to be.
-
-    nameless: whether one can go without a name until it is whole.
-    protects: whether it has the mode that it is made with.
-    """
-
-    nameless: bool
-    protects: bool
-
-
 class _Draft:
     """A new file in `folder` that shall become an object; `temp` is its name if it has to have one.
 
@@ -151,6 +139,10 @@ class Objects:
         self._names = itertools.count()
         self._pid = os.getpid()
         self._reflinks = True
+        # Whether a new file can go without a name until it is whole, and whether it has the mode
+        # that it is made with: neither the umask nor a default ACL asks what is wanted.
+        self._nameless = True
+        self._protects: bool | None = None
         self.folder_mode = folder_mode
         # Read anew for each cache: a training script may set it.
         self._umask = _umask()
@@ -320,40 +312,47 @@ class Objects:
             return self._open_draft()
 
     def _open_draft(self) -> _Draft:
-        if self._way.nameless:
-            return _Draft(self.root, files.open_nameless(self.root, READ_ONLY), None)
-        # In the root, not in the object's folder: there `sweep` finds what a kill left.
-        temp = self._temporary()
-        return _Draft(self.root, os.open(temp, _CREATE, READ_ONLY), temp)
+        fd, temp = -1, None
+        if self._nameless:
+            try:
+                fd = files.open_nameless(self.root, READ_ONLY)
+            except FileNotFoundError:
+                raise
+            except OSError:
+                self._nameless = False
+        if fd < 0:
+            # In the root, not in the object's folder: there `sweep` finds what a kill left.
+            temp = self._temporary()
+            fd = os.open(temp, _CREATE, READ_ONLY)
+        if self._protects is None:
+            self._protects = stat.S_IMODE(os.fstat(fd).st_mode) == READ_ONLY
+        return _Draft(self.root, fd, temp)
 
     def _publish(self, draft: _Draft, md5: str) -> None:
-        if not self._way.protects:
+        if not self._protects:
             with contextlib.suppress(OSError):  # a file system may have no modes, as DVC knows
                 os.fchmod(draft.fd, READ_ONLY)
         path = self.path(md5)
+        try:
+            self._put_in_place(draft, path)
+        except OSError as error:
+            if draft.temp is not None or error.errno in _NO_ROOM:
+                raise
+            # There is no /proc to name it by, or a rule against it.
+            self._nameless = False
+            with self._draft() as named:
+                os.lseek(draft.fd, 0, os.SEEK_SET)
+                _digest_alone(
+                    hashlib.md5(usedforsecurity=False), draft.fd, named.fd, lambda _: None
+                )
+                self._publish(named, md5)
+
+    def _put_in_place(self, draft: _Draft, path: str) -> None:
         try:
             draft.publish(path)
         except FileNotFoundError:
             self._make(os.path.dirname(path))
             draft.publish(path)
-
-    @cached_property
-    def _way(self) -> _Way:
-        """How new files of the cache come to be; it is tried, for a file system may be peculiar."""
-        self._make(self.root)
-        temp = self._temporary()
-        nameless = True
-        try:
-            with _Draft(self.root, files.open_nameless(self.root, READ_ONLY), None) as draft:
-                draft.publish(temp)
-        except OSError:  # no such files, or nothing to name them by
-            nameless = False
-            os.close(os.open(temp, _CREATE, READ_ONLY))
-        try:
-            # Neither the umask nor a default ACL of the folder asks what is wanted.
-            return _Way(nameless, stat.S_IMODE(os.stat(temp).st_mode) == READ_ONLY)
-        finally:
-            _remove(temp)
 
     def _temporary(self) -> str:
         return f"{self.root}{os.sep}.{self._unique()}.dvclive-tmp"
