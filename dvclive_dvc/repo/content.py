@@ -507,15 +507,14 @@ class _Folder:
             seen = None if number in self._written else self._standing.get(number)
             name = f"{number:02x}"
             buckets[name] = seen or _bucket(self._dvc, name) or _NEVER
-        for number in self._removed_meanwhile(hashes):
-            buckets[f"{number:02x}"] = _NEVER
+        buckets.update(dict.fromkeys(self._that_lost_objects(hashes), _NEVER))
         memory = listings.Memory(
             listing.names, listing.stamps, listing.mtimes, hashes, hashed.md5, hashed.size, buckets,
             self._dvc.kinds,
         )  # fmt: skip
         listings.remember(self._memory_file, listing, memory)
 
-    def _removed_meanwhile(self, hashes: bytes) -> set[int]:
+    def _that_lost_objects(self, hashes: bytes) -> Collection[str]:
         """The cache's folders that lost objects while this went on; that is warned of.
 
         A folder that is written to does not show what else becomes of it, and `dvc gc` knows
@@ -527,20 +526,20 @@ class _Folder:
             names = wanted.get(digits[start : start + 2])
             if names is not None:
                 names.add(digits[start + 2 : start + 32])
-        lost = [
-            int(bucket, 16)
+        lost = {
+            bucket: absent
             for bucket, names in wanted.items()
-            for _ in _absent(f"{self._dvc.objects.root}/{bucket}", names)
-        ]
+            if (absent := _absent(f"{self._dvc.objects.root}/{bucket}", names))
+        }
         if lost:
             logger.warning(
                 "%d objects of '%s' were removed from DVC's cache while it was being cached, as "
                 "`dvc gc` does. Log it again, or run `dvc add %s`, to have them there.",
-                len(lost),
+                sum(map(len, lost.values())),
                 self._root,
                 self._root,
             )
-        return set(lost)
+        return lost.keys()
 
 
 def _bucket(dvc: Dvc, name: str) -> tuple[int, int] | None:

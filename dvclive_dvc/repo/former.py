@@ -1,4 +1,6 @@
-"""Which pointer files the run in a folder wrote, kept beyond its end for one that goes on.
+"""Which pointer files the run in a folder wrote, and with what content, kept beyond its end.
+
+For a run that goes on there, and for one beside it that logs the same path.
 
 A dvc.yaml that several runs share does not tell whose its artifacts are, and no dvc.yaml names
 an artifact without a description. The note is of this machine alone: in a fresh clone

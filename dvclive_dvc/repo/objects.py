@@ -342,9 +342,7 @@ class Objects:
             self._nameless = False
             with self._draft() as named:
                 os.lseek(draft.fd, 0, os.SEEK_SET)
-                _digest_alone(
-                    hashlib.md5(usedforsecurity=False), draft.fd, named.fd, lambda _: None
-                )
+                _digest(draft.fd, named.fd, 0, lambda _: None)
                 self._publish(named, md5)
 
     def _put_in_place(self, draft: _Draft, path: str) -> None:

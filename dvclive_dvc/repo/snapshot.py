@@ -610,19 +610,19 @@ def in_index(git: Git, paths: Collection[bytes]) -> set[bytes]:
     A few are searched for in the index's bytes, of which nothing is parsed. An index of version 4
     shortens its paths and a split or sparse one lacks some, so there, and for many, `git` is asked.
     """
-    try:
-        data = git.index_file.read_bytes() if paths else b""
-    except OSError:
-        data = b""
-    if not data:
-        return set()
-    many = len(paths) > _FEW
-    found = set()
-    if not many or git.program is None:
+    found: set[bytes] = set()
+    if not paths:
+        return found
+    specs: list[str] = []  # none stands for all that Git tracks
+    if len(paths) <= _FEW or git.program is None:
+        try:
+            data = git.index_file.read_bytes()
+        except OSError:
+            return found
         found = {path for path in paths if _entry_flags(data, path) is not None}
         if len(found) == len(paths) or _is_plain(git, data):
             return found
-    specs = () if many else [f":(top,literal){os.fsdecode(path)}" for path in paths]
+        specs = [f":(top,literal){os.fsdecode(path)}" for path in paths]
     try:
         listing = git.ask("ls-files", "-z", "--", *specs)
     except RepositoryError:
