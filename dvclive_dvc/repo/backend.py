@@ -28,7 +28,7 @@ from .git import Git
 from .gitignore import line_for
 from .include import included
 from .naming import choose_name
-from .outputs import Logged, Outputs
+from .outputs import Logged, Outputs, resolved
 from .record import Record
 from .snapshot import submodule_around
 from .templates import Templates
@@ -277,23 +277,25 @@ class DvcBackend:
             return Tracked(path)
 
     def _track(self, path: Path, *, cache: bool) -> Tracked:
-        _refuse_outside(path, self._context)
-        self._refuse_artifact_in_submodule(path)
+        place = resolved(path)
+        real = Path(os.path.realpath(place)) if place.is_symlink() else place
+        _refuse_outside(path, place.parent, real, self._context)
+        self._refuse_artifact_in_submodule(path, place.parent)
         if not cache:
             root = self._context.dvc_root or self._context.git_root
             assert root is not None  # noqa: S101 - for the type checker
             check_described(path, root)
-            return Tracked(path, owner=self._outputs.covers(path))
-        verdict = self._outputs.judge(path, self._artifacts)
+            return Tracked(path, owner=self._outputs.covers(place))
+        verdict = self._outputs.judge(place, self._artifacts)
         if not verdict.cache:
             self._outputs.tell(verdict)
             return Tracked(path, owner=verdict.owner)
-        _refuse_around(path, self._layout)
+        _refuse_around(path, real, self._layout)
         objects = self._artifact_cache(path)
         seen = objects.look(path)
-        self._outputs.refuse_conflicts(path, seen.pointers())
+        self._outputs.refuse_conflicts(place, seen.pointers())
         added = objects.add(seen)
-        self._artifacts.add(path)
+        self._artifacts.add(place)
         self._note(added.pointer, added.gitignore)
         self._note_content(added)
         self._outputs.tell(verdict)
@@ -313,8 +315,7 @@ class DvcBackend:
             )
         return self._cache
 
-    def _refuse_artifact_in_submodule(self, path: Path) -> None:
-        folder = Path(os.path.realpath(path.parent))
+    def _refuse_artifact_in_submodule(self, path: Path, folder: Path) -> None:
         if folder in self._own_folders:
             return
         submodule = self._submodule_around(folder)
@@ -423,17 +424,18 @@ def _refuse_second_run(layout: Layout, holder: Record | None) -> None:
     )
 
 
-def _refuse_around(path: Path, layout: Layout | None) -> None:
+def _refuse_around(path: Path, real: Path, layout: Layout | None) -> None:
     """Refuses what the run itself goes on writing to; its images are written whole."""
     if layout is None:
         return
-    real = Path(os.path.realpath(path))
     # Git would ignore the run's own files then, and the experiment be without them.
     if layout.root.is_relative_to(real):
         raise ArtifactError(
             f"Artifact '{path}' holds the run's own folder '{layout.root}', which goes on changing "
             "and is in the experiment anyway. Log what is to be cached of it."
         )
+    if not real.is_relative_to(layout.root):
+        return
     for own in (
         layout.metrics_file,
         layout.params_file,
@@ -452,10 +454,9 @@ def _refuse_around(path: Path, layout: Layout | None) -> None:
             )
 
 
-def _refuse_outside(path: Path, context: Context) -> None:
-    folder = Path(os.path.realpath(path.parent))
+def _refuse_outside(path: Path, folder: Path, real: Path, context: Context) -> None:
     root = context.dvc_root or context.git_root
-    if root is not None and root.is_relative_to(os.path.realpath(path)):
+    if root is not None and root.is_relative_to(real):
         raise ArtifactError(
             f"Artifact '{path}' holds the whole project '{root}', which DVC cannot track within "
             "itself. Log the files and folders of it that are to be kept."

@@ -12,6 +12,7 @@ import errno
 import hashlib
 import os
 import stat
+from array import array
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -314,7 +315,7 @@ class _Folder:
         unknown = self._recall(listing, hashes, memory)
         self._store(listing, hashes, unknown)
         self._forget_vanished(listing, hashes)
-        order = listing.order()
+        order = listings.order(listing, memory)
         data = listings.tree_bytes(listing, bytes(hashes), order)
         md5 = hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir"
         objects.put_bytes(md5, data)
@@ -324,12 +325,14 @@ class _Folder:
 
         def relink() -> None:
             self._relink(listing, hashes)
-            token = listings.link_token(self._root, listing, order)
+            times = listings.times(listing, memory)
+            token = listings.link_token(self._root, listing, times, order)
             state.keep_link(self._dvc.repo, self._root, self._path.lstat().st_ino, token)
-            self._remember(listing, bytes(hashes), hashed)
+            self._remember(listing, bytes(hashes), hashed, order, times)
 
         if self._keep:
-            self._remember(listing, bytes(hashes), hashed)
+            times = listings.times(listing, memory)
+            self._remember(listing, bytes(hashes), hashed, order, times)
         return hashed, relink
 
     def _tell_of_passed_over(self, listing: Listing) -> None:
@@ -388,8 +391,9 @@ class _Folder:
         """Those of `places` whose object is not in the cache (any more)."""
         standing: dict[int, tuple[int, int]] = {}
         if memory is not None:
+            now = _buckets(self._dvc.objects.root, memory.buckets)
             for name, was in memory.buckets.items():
-                if _bucket(self._dvc, name) == was:
+                if now.get(name) == was:
                     standing[int(name, 16)] = was
             self._standing = standing
             if len(standing) == len(memory.buckets):
@@ -500,19 +504,30 @@ class _Folder:
             for name, status in _linked(dvc, files):
                 listing.put(wanted[name][0], status)
 
-    def _remember(self, listing: Listing, hashes: bytes, hashed: Hashed) -> None:
+    def _remember(
+        self, listing: Listing, hashes: bytes, hashed: Hashed, order: list[int], times: list[str]
+    ) -> None:
+        names = {number: f"{number:02x}" for number in set(hashes[::16])}
+        now = _buckets(self._dvc.objects.root, names.values())
         buckets = {}
-        for number in set(hashes[::16]):
+        for number, name in names.items():
             # What was seen before the work is the safer to keep: a removal since shows.
             seen = None if number in self._written else self._standing.get(number)
-            name = f"{number:02x}"
-            buckets[name] = seen or _bucket(self._dvc, name) or _NEVER
+            buckets[name] = seen or now.get(name, _NEVER)
         buckets.update(dict.fromkeys(self._that_lost_objects(hashes), _NEVER))
         memory = listings.Memory(
-            listing.names, listing.stamps, listing.mtimes, hashes, hashed.md5, hashed.size, buckets,
-            self._dvc.kinds,
-        )  # fmt: skip
-        listings.remember(self._memory_file, listing, memory)
+            names=listing.names,
+            stamps=listing.stamps,
+            mtimes=listing.mtimes,
+            times=" ".join(times).encode("ascii"),
+            hashes=hashes,
+            order=array("i", order),
+            md5=hashed.md5,
+            size=hashed.size,
+            buckets=buckets,
+            kinds=self._dvc.kinds,
+        )
+        listings.remember(self._memory_file, memory)
 
     def _that_lost_objects(self, hashes: bytes) -> Collection[str]:
         """The cache's folders that lost objects while this went on; that is warned of.
@@ -542,12 +557,15 @@ class _Folder:
         return lost.keys()
 
 
-def _bucket(dvc: Dvc, name: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(f"{dvc.objects.root}/{name}")
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns
+def _buckets(root: str, names: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """Inode and time of change of those of the cache's folders that are there."""
+    found = {}
+    with contextlib.suppress(FileNotFoundError), listings.descriptor(root) as fd:
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                status = os.stat(name if fd is not None else f"{root}/{name}", dir_fd=fd)
+                found[name] = status.st_ino, status.st_mtime_ns
+    return found
 
 
 def _absent(folder: str, names: set[str]) -> Collection[str]:

@@ -15,7 +15,7 @@ import stat
 from array import array
 from dataclasses import dataclass, field
 from json.encoder import encode_basestring_ascii as _quoted
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import files
 from ..errors import ArtifactError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from .objects import Stamp, Version
 
-_VERSION = 2
+_VERSION = 3
 _HASH = 16  # bytes of an md5
 _STAMP = 3  # inode, change time in ns, size
 _AT_ONCE = 512  # files whose stats are held at a time: more would set off the garbage collector
@@ -102,10 +102,6 @@ class Listing:
         """The size of all files, in bytes."""
         return sum(self.stamps[2::_STAMP])
 
-    def order(self) -> list[int]:
-        """The places sorted by name, as DVC sorts a folder's files."""
-        return sorted(range(len(self.names)), key=self.names.__getitem__)
-
 
 def scan(root: str, ignored: Filter | None = None) -> Listing:
     """Lists the folder at `root`, in the order of `os.walk`: one stat a file.
@@ -138,22 +134,26 @@ def scan(root: str, ignored: Filter | None = None) -> Listing:
 
 
 @contextlib.contextmanager
-def _entries(folder: str) -> Iterator[tuple[list[os.DirEntry[str]], int | None]]:
-    """The entries of a folder, to be looked at before the block ends.
+def descriptor(folder: str) -> Iterator[int | None]:
+    """The folder, opened: a stat of what is in it then walks one name, not the path.
 
-    Where the system can, by the folder's descriptor, which is the second value: a stat then walks
-    one name, not the path.
+    None where the system has no such stat.
     """
     if os.scandir not in os.supports_fd or os.stat not in os.supports_dir_fd:
-        with os.scandir(folder) as entries:
-            yield list(entries), None
+        yield None
         return
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with os.scandir(fd) as entries:
-            yield list(entries), fd
+        yield fd
     finally:
         os.close(fd)
+
+
+@contextlib.contextmanager
+def _entries(folder: str) -> Iterator[tuple[list[os.DirEntry[str]], int | None]]:
+    """The entries of a folder, to be looked at before the block ends, and its descriptor."""
+    with descriptor(folder) as fd, os.scandir(folder if fd is None else fd) as entries:
+        yield list(entries), fd
 
 
 def _kept(folder: str, here: list[os.DirEntry[str]], ignored: Filter) -> list[os.DirEntry[str]]:
@@ -279,6 +279,28 @@ def kind_of(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "neither a file nor a folder")
 
 
+def order(listing: Listing, memory: Memory | None) -> list[int]:
+    """The places sorted by name, as DVC sorts a folder's files."""
+    if memory is not None and memory.names == listing.names:
+        return memory.order.tolist()
+    return sorted(range(len(listing.names)), key=listing.names.__getitem__)
+
+
+def times(listing: Listing, memory: Memory | None) -> list[str]:
+    """The mtimes in digits.
+
+    To find those takes longer than all else there is to do about a file that did not change, so
+    they are remembered, too.
+    """
+    mtimes = listing.mtimes
+    if memory is None or memory.names != listing.names:
+        return list(map(repr, mtimes))
+    found = str(memory.times, "ascii").split()
+    for place in _other_places(memory.mtimes.tobytes(), mtimes.tobytes(), 8):
+        found[place] = repr(mtimes[place])
+    return found
+
+
 def tree_bytes(listing: Listing, hashes: bytes, order: list[int]) -> bytes:
     """The `.dir` object of a folder, byte for byte as dvc_data's `Tree.as_bytes` makes it."""
     digits, names = hashes.hex(), listing.names
@@ -294,17 +316,17 @@ def tree_bytes(listing: Listing, hashes: bytes, order: list[int]) -> bytes:
     return b"[" + b", ".join(parts) + b"]"
 
 
-def link_token(root: str, listing: Listing, order: list[int]) -> str:
+def link_token(root: str, listing: Listing, times: list[str], order: list[int]) -> str:
     """What DVC remembers of a folder it put into the workspace, to know it untouched later.
 
     The same as dvc_data's `get_mtime_and_size`, without its second walk over the files.
     """
     start = _quoted(f"{root}/")[:-1]
-    names, mtimes = listing.names, listing.mtimes
+    names = listing.names
     token = hashlib.md5(b"{", usedforsecurity=False)
     before = start
     for some in _in_parts(order):
-        pairs = [f"{_quoted(names[at])[1:]}: {mtimes[at]!r}" for at in some]
+        pairs = [f"{_quoted(names[at])[1:]}: {times[at]}" for at in some]
         token.update((before + f", {start}".join(pairs)).encode())
         before = f", {start}"
     token.update(b"}")
@@ -321,8 +343,10 @@ def _in_parts(order: list[int]) -> Iterator[list[int]]:
 class Memory:
     """A folder as it was when its content was put into the cache.
 
+    times:   the mtimes in digits, a space between two.
     hashes:  16 bytes a file.
-    content: the hash, size and number of files of the folder.
+    order:   the places sorted by name.
+    md5:     the hash of the folder, `size` that of all its files in bytes.
     buckets: inode and time of change of each of the cache's folders that hold the objects: while
              they stand, no object was removed. (That one was made writable and written into is
              not seen.)
@@ -332,7 +356,9 @@ class Memory:
     names: list[str]
     stamps: array[int]
     mtimes: array[float]
+    times: bytes | memoryview
     hashes: bytes
+    order: array[int]
     md5: str
     size: int
     buckets: dict[str, tuple[int, int]]
@@ -387,43 +413,59 @@ def recalled(path: Path) -> Memory | None:
         data = path.read_bytes()
         line, _, body = data.partition(b"\n")
         head = json.loads(line)
-        count, length = head["files"], head["names"]
         if head["version"] != _VERSION:
             return None
-        names = body[:length].decode().split("\0") if count else []
-        numbers = memoryview(body)[length:]
-        stamps, mtimes = array("q"), array("d")
-        stamps.frombytes(numbers[: count * 24])
-        mtimes.frombytes(numbers[count * 24 : count * 32])
-        hashes = bytes(numbers[count * 32 : count * 48])
-        buckets = {name: (pair[0], pair[1]) for name, pair in head["buckets"].items()}
-        memory = Memory(
-            names, stamps, mtimes, hashes, head["md5"], head["size"], buckets, head["kinds"]
+        count = head["files"]
+        names, times, stamps, mtimes, order, hashes = _cut(
+            body, head["names"], head["times"], count * 24, count * 8, count * 4, count * _HASH
+        )
+        return Memory(
+            names=str(names, "utf-8").split("\0") if count else [],
+            stamps=_column("q", stamps),
+            mtimes=_column("d", mtimes),
+            times=times,
+            hashes=bytes(hashes),
+            order=_column("i", order),
+            md5=head["md5"],
+            size=head["size"],
+            buckets={name: (pair[0], pair[1]) for name, pair in head["buckets"].items()},
+            kinds=head["kinds"],
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         return None
-    whole = len(names) == count and len(mtimes) == count and len(hashes) == count * _HASH
-    return memory if whole else None
 
 
-def remember(path: Path, listing: Listing, memory: Memory) -> None:
+def _column(kind: str, data: memoryview) -> array[Any]:
+    column = array(kind)
+    column.frombytes(data)
+    return column
+
+
+def _cut(body: bytes, *sizes: int) -> Iterator[memoryview]:
+    """The parts that `body` is made of. Raises ValueError where it is not whole."""
+    if len(body) != sum(sizes):
+        raise ValueError("not as long as its head says")
+    at, view = 0, memoryview(body)
+    for size in sizes:
+        yield view[at : at + size]
+        at += size
+
+
+def remember(path: Path, memory: Memory) -> None:
     """Keeps `memory` in the file at `path`; a failure costs only a later hashing."""
-    names = "\0".join(listing.names).encode()
+    names = "\0".join(memory.names).encode()
     head = {
         "version": _VERSION,
-        "files": len(listing.names),
+        "files": len(memory.names),
         "names": len(names),
+        "times": len(memory.times),
         "md5": memory.md5,
         "size": memory.size,
         "buckets": memory.buckets,
         "kinds": memory.kinds,
     }
-    data = b"".join(
-        (
-            json.dumps(head).encode(), b"\n", names, listing.stamps.tobytes(),
-            listing.mtimes.tobytes(), memory.hashes,
-        )
-    )  # fmt: skip
+    columns = (names, memory.times, memory.stamps, memory.mtimes, memory.order, memory.hashes)
+    data = b"".join((json.dumps(head).encode(), b"\n", *columns))
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         files.replace(path, data)

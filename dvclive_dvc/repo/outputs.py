@@ -60,6 +60,11 @@ class _Claim:
 # -- pure: paths by components -------------------------------------------------------------
 
 
+def resolved(path: Path) -> Path:
+    """Absolute, the symlinks of the parents resolved; a path that is a symlink stays itself."""
+    return Path(os.path.realpath(path.parent)) / path.name
+
+
 def relation(path: Path, other: Path) -> str | None:
     """How `path` lies to `other`: "equal", "inside", "contains"; None when they are apart."""
     if path == other:
@@ -278,11 +283,10 @@ class Logged:
 
     def add(self, path: Path) -> None:
         """Adds what the run tracked."""
-        real = _real(path)
-        if real not in self._paths:
-            self._paths.add(real)
-            for folder in real.parents:
-                self._below.setdefault(folder, real)
+        if path not in self._paths:
+            self._paths.add(path)
+            for folder in path.parents:
+                self._below.setdefault(folder, path)
 
     def overlap(self, path: Path) -> tuple[str, Path] | None:
         """How `path` lies to an artifact that it contains or lies in, and which that is."""
@@ -297,6 +301,8 @@ class Logged:
 
 class Outputs:
     """What the repository around a run already owns; asked before anything is cached.
+
+    It is asked of paths as `resolved` gives them.
 
     Nothing is read before it is needed. A dvc.yaml is read and parsed once: its stages do not
     change under a run.
@@ -318,7 +324,6 @@ class Outputs:
         Raises errors.ArtifactConflictError where it overlaps with another artifact of the run.
         What else DVC would not bear is `refuse_conflicts`' to find, where it is to be cached.
         """
-        path = _real(path)
         self._refuse_overlap(path, own)
         if self._context.dvc_root is None:
             return Verdict(cache=True)
@@ -335,7 +340,6 @@ class Outputs:
         """
         if self._context.dvc_root is None:
             return
-        path = _real(path)
         for claim in self._stage_claims(path, everywhere=True, also=inside):
             if relation(path, claim.path) == "contains":
                 raise ArtifactConflictError(
@@ -385,7 +389,6 @@ class Outputs:
         """The address of the stage, or the `.dvc` file, that the path belongs to."""
         if self._context.dvc_root is None:
             return None
-        path = _real(path)
         claim = _owner(path, self._stage_claims(path, everywhere=True))
         if claim is not None:
             return self._address(claim)
@@ -609,11 +612,6 @@ def _owner(path: Path, claims: Collection[_Claim]) -> _Claim | None:
     """The claim that `path` is, or lies in."""
     over = {path, *path.parents}
     return next((claim for claim in claims if claim.path in over), None)
-
-
-def _real(path: Path) -> Path:
-    """Absolute, the symlinks of the parents resolved; a path that is a symlink stays itself."""
-    return Path(os.path.realpath(path.parent)) / path.name
 
 
 def _parsed_by_dvc(

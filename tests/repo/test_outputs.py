@@ -18,7 +18,7 @@ from dvclive_dvc.errors import ArtifactConflictError, ArtifactError
 from dvclive_dvc.layout import Layout
 from dvclive_dvc.repo import outputs
 from dvclive_dvc.repo.context import detect
-from dvclive_dvc.repo.outputs import Logged, Outputs, relation
+from dvclive_dvc.repo.outputs import Logged, Outputs, relation, resolved
 
 INSIDE = [Mode.REPRO, Mode.EXP_RUN]
 OUTSIDE = (Mode.STANDALONE, None)
@@ -49,7 +49,8 @@ class Judge:
                 target.parent.unlink()
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text("bytes")
-        verdict = self.outputs.judge(target, Logged(Path.cwd() / one for one in own))
+        target = resolved(target)
+        verdict = self.outputs.judge(target, Logged(resolved(Path.cwd() / one) for one in own))
         if verdict.cache:
             self.outputs.refuse_conflicts(target, pointers_in(target))
         return verdict
@@ -625,12 +626,12 @@ ASK = """\
 import sys
 from pathlib import Path
 from dvclive_dvc.repo.context import detect
-from dvclive_dvc.repo.outputs import Logged, Outputs
+from dvclive_dvc.repo.outputs import Logged, Outputs, resolved
 
 Path(sys.argv[1]).write_text("bytes")
 judged = Outputs(detect())
-print("mine:", judged.judge(Path(sys.argv[1]).absolute(), Logged()))
-print("other:", judged.judge(Path(sys.argv[2]).absolute(), Logged()))
+print("mine:", judged.judge(resolved(Path(sys.argv[1]).absolute()), Logged()))
+print("other:", judged.judge(resolved(Path(sys.argv[2]).absolute()), Logged()))
 """
 
 
