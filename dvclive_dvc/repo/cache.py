@@ -133,7 +133,7 @@ class ArtifactCache:
             gitignore = path.parent / GITIGNORE if dvc.uses_git else None
             if gitignore is not None and not gitignore.exists():
                 gitignore = None
-            if dvc.autostage and dvc.uses_git and (edit is not None or text != before):
+            if dvc.autostage and dvc.uses_git:
                 # As DVC: a `.gitignore` with no new line in it is the user's own matter.
                 self._git.stage([pointer, *([edit.path] if edit is not None else [])])
             return Added(path, pointer, gitignore, text != before, hashed)

@@ -203,7 +203,19 @@ class GitView:
 
     def stage(self, paths: list[Path]) -> None:
         """Adds `paths` to Git's index; what `core.autostage` of DVC asks for."""
-        self._git("add", "--", *(f":(literal){self._relative(path)}" for path in paths))
+        new = [path for path in paths if not self._has_staged(path)]
+        if new:
+            self._git("add", "--", *(f":(literal){self._relative(path)}" for path in new))
+
+    def _has_staged(self, path: Path) -> bool:
+        """Whether the index surely has the bytes of a file: most loggings change no pointer."""
+        import pygit2
+
+        try:
+            return bool(self._fresh_index()[self._relative(path)].id == pygit2.hashfile(str(path)))
+        except Exception as error:  # noqa: BLE001 - pygit2 raises several kinds of its own
+            logger.debug("'%s' is given to `git add`: %s", path, error)
+            return False
 
     def close(self) -> None:
         """Lets go of the repository."""

@@ -440,6 +440,18 @@ def test_autostage_leaves_a_gitignore_alone_that_got_no_line(made, cache):
     assert staged == ["a.pt.dvc"], "the user's own `.gitignore` was staged"
 
 
+def test_autostage_stages_a_pointer_that_is_right_and_not_in_the_index(made, cache):
+    path = made.write("a.pt", "a")
+    cache.add(path)
+    cache.close()
+    configure(made.root, "core.autostage", "true")
+    assert not cache.add(path).changed
+    assert made.git("diff", "--cached", "--name-only").split() == ["a.pt.dvc"], "as `dvc add` does"
+    index = (made.root / ".git" / "index").stat().st_ino
+    assert not cache.add(path).changed
+    assert (made.root / ".git" / "index").stat().st_ino == index, "staged twice"
+
+
 def test_without_git_in_dvcs_configuration_nothing_is_ignored(made, cache):
     configure(made.root, "core.no_scm", "true")
     added = cache.add(made.write("a.pt", "a"))
