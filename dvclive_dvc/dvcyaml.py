@@ -345,9 +345,8 @@ def merge(text: str | None, entries: Entries, *, file: Path, owned: Owned) -> st
             _put(expected, name, plan.result(there))
     if not plans and text and text.strip():
         return text
-    if is_plain or text is None:
-        return yamltext.emit(_in_order(expected, document, whole=owned.whole(file)))
-    return _carried_out(text, document, plans, expected, file=file, whole=owned.whole(file))
+    whole = owned.whole(file)
+    return _rewritten(text or "", document, plans, expected, file, is_plain=is_plain, whole=whole)
 
 
 def without(text: str, committed: str | None, *, file: Path, lost: Callable[[Path], bool]) -> str:
@@ -365,34 +364,78 @@ def without(text: str, committed: str | None, *, file: Path, lost: Callable[[Pat
     expected = dict(document)
     for name in SECTIONS:
         there, stays = _entries_of(document.get(name)), _entries_of(kept.get(name))
-        plan = Plan([Change(keep=one in stays or not _is_lost(one, file, lost)) for one in there])
+        plan = Plan([Change(keep=one in stays or not _is_of(one, file, lost)) for one in there])
         if plan.changed:
             plans[name] = plan
             _put(expected, name, plan.result(there))
     if not plans:
         return text
-    if is_plain:
-        return yamltext.emit(expected)
-    return _carried_out(text, document, plans, expected, file=file, whole=False)
+    return _rewritten(text, document, plans, expected, file, is_plain=is_plain)
 
 
-def _is_lost(entry: Any, file: Path, lost: Callable[[Path], bool]) -> bool:
+def carried_over(text: str, arrived: str, ran: str, *, file: Path, root: Path) -> str:
+    """The text of the dvc.yaml at `file` as it was when the run began, with what runs put there.
+
+    For an experiment's own version of a shared file that became another commit's while the run
+    went on. `text` is what is there now: `arrived`, the other commit's, with what runs have added
+    since. `ran` is that of the commit that ran, `root` the run's folder, whose entries are all as
+    they are in `text`.
+
+    Raises as `merge` does.
+    """
+    now, theirs = _document(text, file)[0], _document(arrived, file)[0]
+    document, is_plain = _document(ran, file)
+    plans: dict[str, Plan] = {}
+    expected = dict(document)
+
+    def mine(entry: Any) -> bool:
+        return _is_of(entry, file, lambda path: path.is_relative_to(root))
+
+    for name in SECTIONS:
+        if type(now.get(name)) is not type(document.get(name) or now.get(name)):
+            raise _cannot_edit(file, f"'{name}' is a list in one commit and a mapping in the other")
+        foreign = _entries_of(theirs.get(name))
+        wanted = {
+            str(_name(entry)): entry
+            for entry in _entries_of(now.get(name))
+            if mine(entry) or entry not in foreign
+        }
+        there = _entries_of(document.get(name))
+        changes = []
+        for entry in there:
+            new = wanted.pop(str(_name(entry)), None)
+            stays = new == entry or (new is None and not mine(entry))
+            changes.append(Change(keep=stays, new=None if stays else new))
+        plan = Plan(changes, end=list(wanted.values()))
+        if plan.changed:
+            plans[name] = plan
+            _put(expected, name, plan.result(there))
+    if not plans:
+        return ran
+    return _rewritten(ran, document, plans, expected, file, is_plain=is_plain)
+
+
+def _is_of(entry: Any, file: Path, holds: Callable[[Path], bool]) -> bool:
+    """Whether `holds` is true of the path that an entry names, where it names one."""
     config = _config(entry)
     named = config.get("path", _name(entry)) if isinstance(entry, tuple) else _name(entry)
     path = None if _is_named(entry) else _resolved(named, file.parent)
-    return path is not None and lost(Path(path))
+    return path is not None and holds(Path(path))
 
 
-def _carried_out(
+def _rewritten(
     text: str,
-    document: Mapping[str, Any],
+    document: dict[str, Any],
     plans: dict[str, Plan],
     expected: dict[str, Any],
-    *,
     file: Path,
-    whole: bool,
+    *,
+    is_plain: bool,
+    whole: bool = False,
 ) -> str:
     """The text with the plans carried out, read back and found to say what is expected."""
+    if is_plain:
+        return yamltext.emit(_in_order(expected, document, whole=whole))
     try:
         new = _edited(text, document, plans, expected, whole=whole)
         same = _loaded(new) == expected

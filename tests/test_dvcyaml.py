@@ -885,3 +885,52 @@ def test_entries_of_files_an_experiment_lacks_leave_its_version_of_a_shared_file
 def test_committed_entries_stay_though_their_files_are_lost(tmp_path):
     text = without(OF_TWO_RUNS, OF_TWO_RUNS, file=tmp_path / "dvc.yaml", lost=lambda _: True)
     assert text == OF_TWO_RUNS, "what the user committed is the user's to take away"
+
+
+RAN = """\
+stages: {a: {cmd: x}}   # as it ran
+params:
+- run1/params.yaml
+- theirs.yaml   # of mine
+metrics: [run1/old.json]
+"""
+ARRIVED = "stages: {b: {cmd: y}}\nparams:\n- run1/params.yaml\n- other.yaml\n"
+NOW = (
+    ARRIVED
+    + """\
+- run2/params.yaml
+metrics:
+- run1/metrics.json
+plots:
+- run1/plots/metrics:
+    x: step
+artifacts:
+  one: {path: one.pt}
+"""
+)
+
+
+def carried_over(tmp_path, ran):
+    file, root = tmp_path / "dvc.yaml", tmp_path / "run1"
+    return dvcyaml.carried_over(NOW, ARRIVED, ran, file=file, root=root)
+
+
+def test_what_runs_added_to_another_commits_text_goes_to_the_one_that_ran(tmp_path):
+    assert carried_over(tmp_path, RAN) == (
+        "stages: {a: {cmd: x}}   # as it ran\n"
+        "params:\n- run1/params.yaml\n- theirs.yaml   # of mine\n- run2/params.yaml\n"
+        "metrics: [run1/metrics.json]\n"
+        "plots:\n- run1/plots/metrics:\n    x: step\n"
+        "artifacts:\n  one:\n    path: one.pt\n"
+    )
+    plain = "params:\n- theirs.yaml\n"
+    assert carried_over(tmp_path, plain).startswith(
+        "params:\n- theirs.yaml\n- run1/params.yaml\n- run2/params.yaml\nmetrics:\n"
+    ), "the text is one that this package writes"
+
+
+def test_what_cannot_be_carried_over_is_an_error(tmp_path):
+    with pytest.raises(RepositoryError, match="'plots' is a list in one commit"):
+        carried_over(tmp_path, "plots:\n  a.csv:\n    x: b\n")
+    with pytest.raises(DvcyamlSyntaxError):
+        carried_over(tmp_path, "params: [\n")

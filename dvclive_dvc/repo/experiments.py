@@ -142,6 +142,7 @@ def _tree(
     own_now = {path: read[path] for path in own & read.keys()}
     brought = ran.brought(git, look, carried, moves, begun, own_now)
     changes.update((path, entry) for path, entry in read.items() if path not in brought)
+    changes.update(_dvcyaml_where_it_ran(git, record, then, look.base, carried, changes))
     changes.update(_sources(git, record, tracked.base, changes))
     for name, data in overrides.items():
         path = os.fsencode(name)
@@ -150,6 +151,39 @@ def _tree(
         old = changes.get(path) or trees.find(git, tracked.base, path)
         changes[path] = (old[0] if old else trees.FILE, git.write("blob", data))
     return trees.changed(git, tracked.base, changes)
+
+
+def _dvcyaml_where_it_ran(
+    git: Git,
+    record: Record,
+    then: bytes,
+    seen: bytes,
+    carried: Callable[[bytes], bool],
+    changes: Mapping[bytes, trees.Entry | None],
+) -> Iterator[tuple[bytes, trees.Entry]]:
+    """A dvc.yaml that the run shares, where another commit's has taken its place since.
+
+    `then` is the tree that ran, `seen` that of HEAD now.
+    """
+    file = record.dvcyaml
+    if file is None or file.is_relative_to(record.dir) or not file.is_relative_to(record.git_root):
+        return
+    path = os.fsencode(file.relative_to(record.git_root))
+    entry, arrived, ran = changes.get(path), *(trees.find(git, one, path) for one in (seen, then))
+    if entry is None or arrived is None or ran is None or carried(path):
+        return
+    try:
+        text, theirs, ours = (git.read(one[1]).decode() for one in (entry, arrived, ran))
+        own = dvcyaml.carried_over(text, theirs, ours, file=file, root=record.dir)
+    except (RepositoryError, UnicodeDecodeError) as error:
+        logger.warning(
+            "'%s' enters the experiment with what HEAD has in it now, which is not what the run "
+            "had: %s",
+            file,
+            error,
+        )
+        return
+    yield path, (ran[0], git.write("blob", own.encode()))
 
 
 def _compare(blobs: Blobs, paths: AbstractSet[bytes], git: Git, tracked: Tracked) -> None:

@@ -10,7 +10,9 @@ import time
 import pytest
 from saved_runs import files_of, record_of, write_run
 
+from dvclive_dvc import dvcyaml
 from dvclive_dvc.backend import Outcome
+from dvclive_dvc.layout import Layout
 from dvclive_dvc.repo import experiments
 
 
@@ -233,6 +235,27 @@ def test_another_branchs_files_are_none_of_the_runs_own(repos):
         "what came with the other branch passes for the run's own"
     )
     assert set(before) <= set(listing), "the run is without files it ran with"
+
+
+def test_a_shared_dvcyaml_has_the_stages_that_ran_and_the_runs_entries(repos):
+    repo = repos.make("git_and_dvc")
+    mine = "stages:\n  prepare:   # mine\n    cmd: echo mine\n"
+    repo.write("dvc.yaml", mine)
+    repo.commit("dvc.yaml")
+    with_another_branch(repo, **{"dvc.yaml": "stages:\n  other:\n    cmd: echo other\n"})
+    layout = Layout.at("dvclive", "dvc.yaml")
+    record = record_of(repo, dvcyaml=layout.dvcyaml)
+    repo.git("switch", "-q", "other")
+    write_run(record.dir)
+    entries = dvcyaml.read_entries(Layout.at("dvclive"))
+    (record.dir / "dvc.yaml").unlink()
+    dvcyaml.Writer(layout, resume=False).write(entries)
+    commit = experiments.save(record, Outcome())
+    saved = repo.git("show", f"{commit}:dvc.yaml")
+    assert saved == mine.rstrip() + (
+        "\nparams:\n- dvclive/params.yaml\nmetrics:\n- dvclive/metrics.json\n"
+        "plots:\n- dvclive/plots/metrics:\n    x: step"
+    ), "the other branch's stages enter"
 
 
 def test_another_branchs_file_is_known_where_the_disk_cannot_tell_its_mode(repos):
