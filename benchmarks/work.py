@@ -199,10 +199,20 @@ def end_on_signal(module, **arguments):
     live.next_step()
     print("ready", flush=True)
     sys.stdin.readline()
+    before = _processor_time()
     live.end()
-    print(json.dumps({"now": time.monotonic()}), flush=True)
+    now = time.monotonic()
+    print(json.dumps({"now": now, "cpu": _processor_time() - before}), flush=True)
     sys.stdin.readline()
     return {}
+
+
+def _processor_time():
+    """Of this process and those that it has started and that have ended."""
+    import resource
+
+    both = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in both)
 
 
 def memory_of_end(module):
