@@ -15,13 +15,15 @@ import json
 import os
 from typing import TYPE_CHECKING
 
+from . import record
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 
 def _notes(dvc_root: Path) -> Path:
-    return dvc_root / ".dvc" / "tmp" / "dvclive" / "pointers"
+    return record.own_folder(dvc_root) / "pointers"
 
 
 def _note(dvc_root: Path, directory: Path) -> Path:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from .. import files
 from ..backend import Outcome, Status
 from ..notices import logger
-from .record import Process, Record, Source
+from .record import Process, Record, Source, own_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,8 +47,8 @@ class Entry:
 
 
 def folder(dvc_root: Path) -> Path:
-    """Where the journals of a project are: in DVC's own tmp directory, which Git ignores."""
-    return dvc_root / ".dvc" / "tmp" / "dvclive" / "runs"
+    """Where the journals of a project are."""
+    return own_folder(dvc_root) / "runs"
 
 
 def path_of(record: Record) -> Path:

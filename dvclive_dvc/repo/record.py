@@ -80,6 +80,14 @@ class Record:
     inputs: tuple[Source, ...] = ()
 
 
+def own_folder(dvc_root: Path) -> Path:
+    """Where this package keeps what it knows of a project's runs: DVC's tmp directory.
+
+    Git ignores it, and no clone has it.
+    """
+    return dvc_root / ".dvc" / "tmp" / "dvclive"
+
+
 def reference(baseline: str, name: str) -> str:
     """The reference DVC finds the experiment by (dvc/repo/experiments/refs.py)."""
     return f"refs/exps/{baseline[:2]}/{baseline[2:]}/{name}"
