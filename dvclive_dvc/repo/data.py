@@ -11,13 +11,14 @@ import os
 import re
 import stat
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DvcLiveError, SaveError
 from ..notices import logger, on_terminal
-from . import belongings, dvcconfig, former, pointer, trees
-from .snapshot import named_like
+from . import belongings, dvcconfig, former, include, pointer, trees
+from .snapshot import in_index, named_like
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _STATE_VERSION = 1
 # dvc_data/hashfile/cache.py, HashesCache: SQLite takes no more variables in one query.
 _BATCH = 999
+_PIPELINE = ("dvc.yaml", "dvc.lock")
 # dvc/ignore.py, DvcIgnoreFilter: the folders that DVC never looks into.
 _NEVER_DATA = {".git", ".hg", ".dvc"}
 # A `.dvc` file as DVC writes it for one path with a plain name. Thousands of them are read at
@@ -54,6 +56,8 @@ class Output:
     algorithm: "md5", or "md5-dos2unix" for what DVC 2 hashed.
     versioned: whether the pointer lists the files of a folder, each with its version in a remote
                that keeps versions (`version_aware`), instead of a hash of its own.
+    command: what makes it, where dvc.lock does not have the stage yet; each line of several.
+    spelt:   how such a stage spells the path.
     """
 
     path: str
@@ -62,6 +66,8 @@ class Output:
     md5: str | None
     algorithm: str
     versioned: bool = False
+    command: str | tuple[str, ...] | None = None
+    spelt: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,8 @@ def committed(
     for output, content in taken.items():
         new.setdefault(output.pointer, []).append((output, content))
     rest = [output for output in ours if output not in taken] if record.commit_data else []
-    for output in _with_progress(changed(rest, record.dvc_root), "Caching changed data"):
+    looked = look(rest, record.dvc_root)
+    for output in _with_progress(looked.changed, "Caching changed data"):
         if stays(output):
             logger.info(
                 "The artifact '%s' changed after it was logged; the experiment has it as it was.",
@@ -144,7 +151,37 @@ def committed(
             continue
         if hashed.md5 != output.md5:
             new.setdefault(output.pointer, []).append((output, hashed))
-    return Committed(_overrides(record, new, taken), covered)
+    _cache_again(looked.uncached, store)
+    overrides = dict(_locks_of_their_own(git, record, ours))
+    overrides.update(_overrides(record, new, taken))
+    return Committed(overrides, covered)
+
+
+def _cache_again(outputs: list[Output], store: Callable[[Path], Content]) -> None:
+    """Puts data into the cache that is as its pointer says, and was never cached or is no more."""
+    for output in _with_progress(outputs, "Caching data"):
+        try:
+            store(Path(output.path))
+        except Exception as error:  # noqa: BLE001, PERF203 - the run has lost nothing by it
+            logger.warning(
+                "The data '%s' is not in DVC's cache, though '%s' points to it, and could not be "
+                "put there: %s. Run `dvc commit %s` when that is mended.",
+                output.path,
+                output.pointer,
+                str(error).rstrip("."),
+                output.pointer,
+            )
+
+
+def _locks_of_their_own(
+    git: Git, record: Record, outputs: Iterable[Output]
+) -> Iterator[tuple[str, bytes]]:
+    """The dvc.lock files that DVC wrote and nobody gave to Git yet; `dvc exp save` takes them."""
+    names = {one.pointer for one in outputs if one.pointer.endswith("dvc.lock") and not one.command}
+    for name in names - set(map(os.fsdecode, in_index(git, list(map(os.fsencode, names))))):
+        with contextlib.suppress(OSError):
+            if not git.ignores(os.fsencode(name)):
+                yield name, (record.git_root / name).read_bytes()
 
 
 def _overrides(
@@ -156,7 +193,7 @@ def _overrides(
     overrides = {}
     for name, changes in new.items():
         try:
-            text = (record.git_root / name).read_text(encoding="utf-8")
+            text = _text_of(record.git_root / name)
             overrides[name] = _updated(text, name, changes).encode("utf-8")
         except Exception as error:  # noqa: BLE001 - a parser's errors are of all kinds
             # PyYAML takes the last of a key's values, ruamel.yaml refuses two.
@@ -176,6 +213,13 @@ def _overrides(
                 ", ".join(anew),
             )
     return overrides
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:  # a dvc.lock that DVC has not written yet
+        return ""
 
 
 def _logged_by_others_since(
@@ -222,16 +266,12 @@ def _as_logged(git: Git, record: Record) -> Callable[[Output], bool]:
 
 
 def outputs_of(git: Git, record: Record) -> Iterator[Output]:
-    """Every cached output that the tracked pointers of the run's DVC project name."""
-    inside = os.path.relpath(record.dvc_root, record.git_root)
-    prefix = "" if inside == "." else inside + "/"
-    names = named_like(git, prefix, ".dvc", "dvc.lock")
-    own = (os.path.relpath(path, record.git_root) for path in record.pointers)
+    """Every cached output that the pointers of the run's DVC project name.
+
+    Those that Git tracks, and those that the run takes along.
+    """
     foreign: dict[str, bool] = {}
-    for name in dict.fromkeys((*names, *(one for one in own if one.endswith(".dvc")))):
-        base = name.rpartition("/")[2]
-        if base != "dvc.lock" and (not base.endswith(".dvc") or base == ".dvc"):
-            continue
+    for name in _pointers(git, record):
         folder = name.rpartition("/")[0]
         if folder not in foreign:
             foreign[folder] = _in_nested_project(record, record.git_root / folder)
@@ -250,6 +290,37 @@ def outputs_of(git: Git, record: Record) -> Iterator[Output]:
             )
 
 
+def _pointers(git: Git, record: Record) -> Iterator[str]:
+    """The `.dvc` and dvc.lock files to read, relative to the Git root.
+
+    A dvc.yaml stands for the dvc.lock beside it, which DVC writes when it first runs a stage.
+    """
+    inside = os.path.relpath(record.dvc_root, record.git_root)
+    prefix = "" if inside == "." else inside + "/"
+    tracked = dict.fromkeys(named_like(git, prefix, ".dvc", "dvc.lock", "dvc.yaml"))
+    own = {*record.pointers, *_pointers_below(record.dir)}
+    names = {**tracked, **dict.fromkeys(os.path.relpath(one, record.git_root) for one in own)}
+    for path in (one for place in record.include for one in _pointers_below(place)):
+        name = os.path.relpath(path, record.git_root)
+        if name not in names and include.is_included(os.fsencode(name), record, git):
+            names[name] = None
+    seen = set()
+    for name in names:
+        folder, slash, base = name.rpartition("/")
+        if base in _PIPELINE and name in tracked:
+            name = f"{folder}{slash}dvc.lock"  # noqa: PLW2901 - one for both
+        elif not base.endswith(".dvc") or base == ".dvc":
+            continue
+        if name not in seen:
+            seen.add(name)
+            yield name
+
+
+def _pointers_below(place: Path) -> Iterator[Path]:
+    for folder, _, names in os.walk(place):
+        yield from (Path(folder, name) for name in names if name.endswith(".dvc"))
+
+
 def _in_nested_project(record: Record, folder: Path) -> bool:
     while folder != record.dvc_root and folder.is_relative_to(record.dvc_root):
         if (folder / ".dvc").is_dir():
@@ -261,6 +332,9 @@ def _in_nested_project(record: Record, folder: Path) -> bool:
 def _outputs_in(record: Record, name: str) -> Iterator[Output]:
     path = f"{record.git_root}/{name}"
     folder = path.rpartition("/")[0]
+    if name.endswith("dvc.lock"):
+        yield from _outputs_of_stages(folder, name, record)
+        return
     with open(path, "rb") as file:  # noqa: PTH123 - one a pointer, thousands of them
         data = file.read()
     usual = _USUAL.fullmatch(data)
@@ -269,9 +343,6 @@ def _outputs_in(record: Record, name: str) -> Iterator[Output]:
         yield Output(f"{folder}/{own}", name, ("outs", 0), md5, "md5")
         return
     document = _load_yaml(data)
-    if name.endswith("dvc.lock"):
-        yield from _outputs_in_lock(folder, name, document, record.dvc_root)
-        return
     base = os.path.join(folder, document.get("wdir") or ".")  # noqa: PTH118
     for place, out in enumerate(document.get("outs") or ()):
         made = _output(base, name, ("outs", place), out)
@@ -279,11 +350,28 @@ def _outputs_in(record: Record, name: str) -> Iterator[Output]:
             yield made
 
 
-def _outputs_in_lock(folder: str, name: str, document: Any, dvc_root: Path) -> Iterator[Output]:
-    stages = document.get("stages") or {}
+def _outputs_of_stages(folder: str, name: str, record: Record) -> Iterator[Output]:
     file = Path(folder, "dvc.yaml")
-    definitions = _load_yaml(file.read_bytes()).get("stages") or {}
-    resolve = _Resolver(dvc_root, file)
+    text = file.read_bytes()
+    try:
+        locked = _load_yaml(Path(folder, "dvc.lock").read_bytes()).get("stages") or {}
+    except FileNotFoundError:
+        locked = None
+    try:
+        definitions = (_load_yaml(text).get("stages") or {}) if b"stages" in text else {}
+    except ValueError as error:
+        if locked is None:
+            return  # DVC has never run a stage of it
+        raise ValueError(f"the dvc.yaml beside it: {error}") from error
+    locked = locked or {}
+    resolve = _Resolver(record.dvc_root, file)
+    yield from _outputs_in_lock(folder, name, locked, definitions, resolve)
+    yield from _outputs_not_in_lock(folder, name, locked, definitions, resolve, record)
+
+
+def _outputs_in_lock(
+    folder: str, name: str, stages: Any, definitions: Any, resolve: _Resolver
+) -> Iterator[Output]:
     for stage, locked in stages.items():
         definition = definitions.get(stage) or definitions.get(stage.partition("@")[0]) or {}
         definition = definition.get("do") or definition
@@ -299,7 +387,7 @@ def _outputs_in_lock(folder: str, name: str, document: Any, dvc_root: Path) -> I
                     "The stage '%s' of '%s' cannot be resolved, so changes of its outputs are not "
                     "in the experiment: %s",
                     stage,
-                    file,
+                    resolve.file,
                     " ".join(str(error).split())[:200],
                 )
                 continue
@@ -310,6 +398,57 @@ def _outputs_in_lock(folder: str, name: str, document: Any, dvc_root: Path) -> I
                 made = _output(base, name, ("stages", stage, "outs", place), out)
                 if made is not None:
                     yield made
+
+
+def _outputs_not_in_lock(
+    folder: str, name: str, stages: Any, definitions: Any, resolve: _Resolver, record: Record
+) -> Iterator[Output]:
+    """What the run wrote of the outputs of stages that DVC has not run yet."""
+    for key, definition in definitions.items():
+        several = "foreach" in definition or "matrix" in definition
+        if key in stages and not several:
+            continue
+        body = definition.get("do") or definition
+        base = os.path.join(folder, body.get("wdir") or ".")  # noqa: PTH118
+        if not any(
+            cached and _is_there(os.path.join(base, spelt))  # noqa: PTH118
+            for spelt, cached in _declared(body)
+        ):
+            continue
+        try:
+            resolved = resolve.stages_of(key)
+        except Exception as error:  # noqa: BLE001 - DVC and its libraries raise all kinds
+            logger.debug("the stage '%s' of '%s' cannot be resolved: %s", key, resolve.file, error)
+            continue
+        for stage, found in resolved.items():
+            if stage in stages or not found.get("cmd"):
+                continue
+            command = found["cmd"]
+            base = os.path.join(folder, found.get("wdir") or ".")  # noqa: PTH118
+            if not isinstance(command, str):
+                command = tuple(command)
+            # As DVC sorts them in a dvc.lock.
+            for spelt in sorted(spelt for spelt, cached in _declared(found) if cached):
+                path = os.path.normpath(os.path.join(base, spelt))  # noqa: PTH118
+                if "://" not in spelt and _is_result(path, record):
+                    at = ("stages", stage)
+                    yield Output(path, name, at, None, "md5", command=command, spelt=spelt)
+
+
+def _is_there(pattern: str) -> bool:
+    if "${" not in pattern:
+        return os.path.lexists(pattern)
+    import glob
+
+    return bool(glob.glob(re.sub(r"\$\{.*?\}", "*", pattern)))  # noqa: PTH207 - text, as it is spelt
+
+
+def _is_result(path: str, record: Record) -> bool:
+    """Whether the run wrote what is at a path; a folder that the run itself is in is Git's."""
+    if not os.path.lexists(path) or record.dir.is_relative_to(path):
+        return False
+    inside = Path(path).is_relative_to(record.dir)
+    return inside or belongings.written_since(path, record.started)
 
 
 def _are_cached(outs: Iterable[Any], definition: Mapping[str, Any]) -> list[bool | None]:
@@ -346,19 +485,26 @@ class _Resolver:
     """DVC's own answer to what a stage's templates stand for; DVC is loaded for the first."""
 
     def __init__(self, dvc_root: Path, file: Path) -> None:
+        self.file = file
         self._dvc_root = dvc_root
-        self._file = file
-        self._resolver: Any = None
 
     def __call__(self, stage: str) -> Mapping[str, Any]:
-        if self._resolver is None:
-            from dvc.parsing import DataResolver
-            from dvc.repo import Repo
-
-            with contextlib.closing(Repo(os.fspath(self._dvc_root))) as repo:
-                document = _load_yaml(self._file.read_bytes())
-                self._resolver = DataResolver(repo, os.fspath(self._file.parent), document)
+        """The stage of that name, templates filled in."""
         return self._resolver.resolve_one(stage)[stage]  # type: ignore[no-any-return]
+
+    def stages_of(self, key: str) -> dict[str, Mapping[str, Any]]:
+        """The stages that an entry of the dvc.yaml stands for, by their names."""
+        names = self._resolver.get_keys()
+        return {name: self(name) for name in names if name.partition("@")[0] == key}
+
+    @cached_property
+    def _resolver(self) -> Any:
+        from dvc.parsing import DataResolver
+        from dvc.repo import Repo
+
+        with contextlib.closing(Repo(os.fspath(self._dvc_root))) as repo:
+            document = _load_yaml(self.file.read_bytes())
+            return DataResolver(repo, os.fspath(self.file.parent), document)
 
 
 def _output(base: str, name: str, where: tuple[str | int, ...], out: Any) -> Output | None:
@@ -412,27 +558,57 @@ def _load_yaml(data: bytes) -> Any:
 # -- which of them changed -------------------------------------------------------------------
 
 
-def changed(outputs: Iterable[Output], dvc_root: Path) -> list[Output]:
-    """Those whose content on disk is not the one their pointer names; missing ones are not."""
+@dataclass(frozen=True)
+class Looked:
+    """What a look at outputs found.
+
+    changed:  whose content on disk is not the one their pointer names, or that have none there.
+    uncached: whose content is the one that is named, and not in the cache.
+    """
+
+    changed: list[Output]
+    uncached: list[Output]
+
+
+def look(outputs: Iterable[Output], dvc_root: Path) -> Looked:
+    """Looks at what is on disk of the outputs; those that are missing there count as neither."""
     there: list[tuple[Output, os.stat_result]] = []
     for output in outputs:
-        if output.md5 is not None:
-            with contextlib.suppress(OSError):
-                there.append((output, os.stat(output.path)))  # noqa: PTH116 - thousands
+        with contextlib.suppress(OSError):
+            there.append((output, os.stat(output.path)))  # noqa: PTH116 - thousands
     if not there:
-        return []
+        return Looked([], [])
     state = _State(dvc_root)
     files = {out.path: info for out, info in there if not stat.S_ISDIR(info.st_mode)}
     hashes = state.hashes(files)
-    doubtful = []
+    new: list[Output] = []
+    same: list[Output] = []
+    doubtful: list[Output] = []
     for output, _ in there:
+        if output.md5 is None:
+            new.append(output)
+            continue
         if output.path in files:
-            same = hashes.get(output.path) == (output.algorithm, output.md5)
+            is_same = hashes.get(output.path) == (output.algorithm, output.md5)
         else:
-            same = _folder_hash(state, output) == output.md5
-        if not same:
-            doubtful.append(output)
-    return _differing(doubtful, dvc_root) if doubtful else []
+            is_same = _folder_hash(state, output) == output.md5
+        (same if is_same else doubtful).append(output)
+    differing = _differing(doubtful, dvc_root) if doubtful else []
+    same += set(doubtful).difference(differing)
+    return Looked([*new, *differing], _uncached(same, dvc_root))
+
+
+def _uncached(outputs: Iterable[Output], dvc_root: Path) -> list[Output]:
+    """Those whose object DVC's cache has not: of a folder, the list of its files."""
+    root = dvcconfig.cache_folder(dvc_root)
+    if root is None:
+        return []
+    return [
+        output
+        for output in outputs
+        if output.md5 and output.algorithm == "md5" and not output.versioned
+        if not os.access(f"{root}/files/md5/{output.md5[:2]}/{output.md5[2:]}", os.F_OK)
+    ]
 
 
 def _folder_hash(state: _State, output: Output) -> str | None:
@@ -589,9 +765,13 @@ def _updated(text: str, name: str, changes: list[tuple[Output, Content]]) -> str
     yaml.default_flow_style = False
     document = yaml.load(text)
     for output, hashed in changes:
-        entry = document
-        for step in output.where:
-            entry = entry[step]
+        if output.command is None:
+            entry = document
+            for step in output.where:
+                entry = entry[step]
+        else:
+            document = document or {"schema": "2.0"}
+            entry = _new_in_lock(document, output)
         _put(entry, hashed)
         if output.where[0] == "stages":
             # What it was made of this time is not known: with the old parameters beside the new
@@ -601,6 +781,15 @@ def _updated(text: str, name: str, changes: list[tuple[Output, Content]]) -> str
     stream = io.StringIO()
     yaml.dump(document, stream)
     return stream.getvalue() if base == "dvc.lock" else pointer.with_checksum(stream.getvalue())
+
+
+def _new_in_lock(document: Any, output: Output) -> Any:
+    """An entry for an output of a stage that a dvc.lock does not have yet."""
+    command = output.command if isinstance(output.command, str) else list(output.command or ())
+    stages = document.setdefault("stages", {})
+    outs = stages.setdefault(output.where[1], {"cmd": command, "outs": []})["outs"]
+    outs.append({"path": output.spelt, "hash": "md5"})
+    return outs[-1]
 
 
 def _put(entry: Any, hashed: Content) -> None:

@@ -15,7 +15,22 @@ _TRUE = {"true", "yes", "y", "1", "on"}
 
 def value(dvc_root: Path, section: str, option: str) -> str | None:
     """What DVC's configuration says: the last of system, global, project and local file."""
-    found = None
+    return _said(dvc_root, section, option)[0]
+
+
+def cache_folder(dvc_root: Path) -> str | None:
+    """Where DVC's cache is; None where that is a place of the user's that is not there now."""
+    found, file = _said(dvc_root, "cache", "dir")
+    if not found:
+        return str(dvc_root / ".dvc" / "cache")
+    # dvc/config.py, Config._load_paths: relative to the file that says it.
+    path = os.path.join(file.parent, os.path.expanduser(found))  # noqa: PTH111, PTH118
+    return path if os.path.isdir(path) else None  # noqa: PTH112
+
+
+def _said(dvc_root: Path, section: str, option: str) -> tuple[str | None, Path]:
+    """A value, and the file that has it."""
+    found, by = None, Path()
     for file in _files(dvc_root):
         try:
             text = file.read_text(encoding="utf-8")
@@ -30,8 +45,9 @@ def value(dvc_root: Path, section: str, option: str) -> str | None:
             parser.read_string(text)
         except (ValueError, configparser.Error):
             continue
-        found = parser.get(section, option, fallback=found)
-    return _unquoted(found) if found else found
+        if parser.has_option(section, option):
+            found, by = parser.get(section, option), file
+    return (_unquoted(found) if found else found), by
 
 
 def _unquoted(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -14,13 +15,14 @@ import subprocess
 import sys
 import termios
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 
 import dvc.api
 import pytest
 import yaml
 from dvc.repo import Repo
-from saved_runs import git_of, record_of, write_run
+from saved_runs import files_of, git_of, record_of, write_run
 from situations import dvc_inside
 
 from dvclive_dvc.backend import Outcome
@@ -158,7 +160,7 @@ def test_dvc_is_not_imported_where_nothing_changed(repos):
         "import sys; from pathlib import Path; from dvclive_dvc.repo import data\n"
         "outs = [data.Output(str(Path('data').resolve()), 'data.dvc', ('outs', 0), "
         "sys.argv[1], 'md5')]\n"
-        "print(len(data.changed(outs, Path.cwd())), 'dvc' in sys.modules)"
+        "print(len(data.look(outs, Path.cwd()).changed), 'dvc' in sys.modules)"
     )
     md5 = next(x.split()[-1] for x in Path("data.dvc").read_text().splitlines() if "md5:" in x)
     done = subprocess.run(
@@ -172,7 +174,7 @@ def test_what_dvcs_state_does_not_know_is_hashed_once_and_remembered(repos):
     shutil.rmtree(os.environ["DVC_SITE_CACHE_DIR"], ignore_errors=True)
     outputs = list(data.outputs_of(git_of(record_of(repo)), record_of(repo)))
     assert data._folder_hash(data._State(repo.root), outputs[0]) is None
-    assert data.changed(outputs, repo.root) == []
+    assert data.look(outputs, repo.root).changed == []
     assert data._folder_hash(data._State(repo.root), outputs[0]) == outputs[0].md5
 
 
@@ -456,3 +458,147 @@ def test_whatever_stands_for_stderr_changed_data_is_cached(repos, monkeypatch, t
         patch.setattr(sys, "stderr", stderr)
         found, _ = saved(record)
     assert list(found.overrides) == ["dvc.lock"], "the new content is not in the experiment"
+
+
+def test_data_that_was_never_put_into_the_cache_is(repos):
+    repo = repos.make("git_and_dvc")
+    repo.write("model.pt", "weights")
+    repo.write("data/a.csv", "1\n")
+    dvc_inside("add", "-q", "--no-commit", "model.pt", "data")
+    repo.commit()
+    record = record_of(repo)
+    write_run(record.dir)
+    found, sha = saved(record)
+    assert found.overrides == {}, "the pointers are right"
+    for path, text in (("model.pt", "weights"), ("data/a.csv", "1\n")):
+        (repo.root / path).unlink()
+        assert dvc.api.read(path, repo=str(repo.root), rev=sha) == text
+
+
+def test_a_cache_that_is_not_there_is_not_filled_anew(repos, tmp_path):
+    repo = repos.make("git_and_dvc")
+    cache = tmp_path / "mounted" / "cache"
+    dvc_inside("cache", "dir", str(cache))
+    repo.write("model.pt", "weights")
+    dvc_inside("add", "-q", "model.pt")
+    repo.commit()
+    shutil.rmtree(cache.parent)
+    record = record_of(repo)
+    data.committed(git_of(record), record, refuse)
+    assert not cache.parent.exists(), "data was written to where a disk is mounted at other times"
+    dvc_inside("cache", "dir", "--local", "own-cache")
+    (repo.root / "own-cache").mkdir()
+    assert commit(record).overrides == {}
+    assert list((repo.root / "own-cache").rglob("files/md5/*/*")), "it is DVC's cache now"
+
+
+def test_data_that_could_not_be_cached_again_costs_a_warning(repos, caplog):
+    repo = repos.make("git_and_dvc")
+    repo.write("model.pt", "weights")
+    dvc_inside("add", "-q", "model.pt")
+    repo.commit()
+    shutil.rmtree(repo.root / ".dvc" / "cache")
+
+    def full(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    record = record_of(repo)
+    assert data.committed(git_of(record), record, full).overrides == {}
+    assert "model.pt' is not in DVC's cache, though 'model.pt.dvc' points to it" in caplog.text
+
+
+PIPELINE = """\
+stages:
+  prepare:
+    cmd: python prepare.py
+    outs: [prepared.csv]
+  train:
+    cmd: python train.py --lr ${lr}
+    params: [lr]
+    outs: [dvclive/model.pt, best.pt, never-made.pt]
+    metrics:
+    - scores.json:
+        cache: false
+  per:
+    foreach: [a, b]
+    do:
+      cmd: python per.py ${item}
+      outs: ["out/${item}.txt"]
+"""
+
+
+def test_what_the_run_wrote_of_a_stage_that_dvc_never_ran_is_cached_and_locked(repos):
+    repo = repos.make("git_and_dvc")
+    repo.write("dvc.yaml", PIPELINE)
+    repo.write("params.yaml", "lr: 0.1\n")
+    repo.write(".gitignore", "/prepared.csv\n/best.pt\n/out\n")
+    repo.commit()
+    repo.write("prepared.csv", "older than the run")
+    os.utime(repo.root / "prepared.csv", (1, 1))
+    started = datetime.now(timezone.utc).isoformat()
+    record = record_of(repo, started=started)
+    write_run(record.dir)
+    for name in ("dvclive/model.pt", "best.pt", "out/a.txt", "scores.json"):
+        repo.write(name, name)
+    before = repo.state()
+    _, sha = saved(record)
+    assert repo.state() == before
+    locked = yaml.safe_load(repo.git("show", f"{sha}:dvc.lock"))["stages"]
+    assert {name: [out["path"] for out in stage["outs"]] for name, stage in locked.items()} == {
+        "train": ["best.pt", "dvclive/model.pt"],
+        "per@a": ["out/a.txt"],
+    }
+    assert locked["train"]["cmd"] == "python train.py --lr 0.1"
+    for name in ("best.pt", "dvclive/model.pt", "out/a.txt"):
+        assert name not in files_of(repo, sha), "Git has the bytes that are DVC's to keep"
+        assert dvc.api.read(name, repo=str(repo.root), rev=sha) == name
+    with contextlib.closing(Repo(rev=sha, root_dir=str(repo.root))) as there:
+        assert {stage.name for stage in there.index.stages} >= {"train", "per@a"}
+
+
+def test_a_run_inside_an_output_that_dvc_never_made_stays_gits(repos):
+    repo = repos.make("git_and_dvc")
+    repo.write("dvc.yaml", "stages:\n  train:\n    cmd: python train.py\n    outs: [dvclive]\n")
+    repo.commit()
+    record = record_of(repo)
+    write_run(record.dir)
+    found, sha = saved(record)
+    assert found.overrides == {}
+    assert "dvclive/metrics.json" in files_of(repo, sha), "no experiment without its metrics"
+
+
+def test_a_dvc_lock_that_nobody_gave_to_git_yet_is_in_the_experiment(repos):
+    repo = repos.make("git_and_dvc")
+    repo.write("dvc.yaml", "stages:\n  make:\n    cmd: echo 1 > made.txt\n    outs: [made.txt]\n")
+    repo.commit()
+    dvc_inside("repro", "-q")
+    assert repo.git("status", "--porcelain", "dvc.lock").startswith("??")
+    before = repo.state()
+    _, sha = saved(record_of(repo))
+    assert repo.state() == before
+    assert repo.git("show", f"{sha}:dvc.lock") == (repo.root / "dvc.lock").read_text().rstrip()
+
+
+def test_a_pointer_without_a_hash_gets_one(repos):
+    repo = repos.make("git_and_dvc")
+    repo.write("model.pt", "weights")
+    repo.write("model.pt.dvc", "outs:\n- path: model.pt\n  desc: mine\n")
+    repo.write(".gitignore", "/model.pt\n")
+    repo.commit()
+    _, sha = saved(record_of(repo))
+    assert dvc.api.read("model.pt", repo=str(repo.root), rev=sha) == "weights"
+
+
+def test_pointers_that_the_run_takes_along_have_the_data_as_it_is(repos):
+    repo = repos.make("git_and_dvc")
+    write_run(repo.root / "dvclive")
+    for name in ("dvclive/checkpoint.pt", "conf/table.csv", "conf/secret.bin"):
+        repo.write(name, "older")
+        dvc_inside("add", "-q", name)
+    repo.write("conf/.gitignore", "/table.csv\n/secret.bin\n/secret.bin.dvc\n")
+    for name in ("dvclive/checkpoint.pt", "conf/table.csv", "conf/secret.bin"):
+        repo.write(name, "what the run had")
+    _, sha = saved(record_of(repo, include=("conf",)))
+    for name in ("dvclive/checkpoint.pt", "conf/table.csv"):
+        assert dvc.api.read(name, repo=str(repo.root), rev=sha) == "what the run had"
+    assert "conf/secret.bin.dvc" not in files_of(repo, sha), "Git ignores it"
