@@ -127,11 +127,15 @@ def _push(
 ) -> str | None:
     import socket
 
+    from dvc.config import Config
     from dvc.repo import Repo
 
     pushed = False
     try:
-        with contextlib.closing(Repo(dvc_root)) as repo:
+        # DVC reads a commit's configuration in Git's file system, whose top is "/" (dvc/repo/
+        # brancher.py): a relative remote would be a folder there. So it gets them as on disk.
+        remotes = Config(os.path.join(dvc_root, Repo.DVC_DIR))["remote"]  # noqa: PTH118
+        with contextlib.closing(Repo(dvc_root, config={"remote": remotes})) as repo:
             # As dvc/repo/experiments/executor/base.py does: both remotes are looked at first, and
             # the cache goes along.
             repo.scm.validate_git_remote(remote)

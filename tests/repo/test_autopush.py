@@ -59,6 +59,23 @@ def test_the_experiment_and_its_data_go_to_the_remotes(repo, tmp_path, monkeypat
     assert list((tmp_path / "store").rglob("*.dir")), "the data of the experiment went along"
 
 
+@pytest.mark.parametrize("given", ["../relative", "inside"])
+@pytest.mark.parametrize("level", ["--project", "--local"])
+def test_the_data_goes_to_a_relative_remote_where_dvc_push_puts_it(
+    repo, tmp_path, monkeypatch, given, level
+):
+    monkeypatch.setenv("DVC_EXP_AUTO_PUSH", "1")
+    dvc_inside("remote", "add", "-q", "-d", level, "near", given)
+    commit = save(repo)
+    store = repo.root / given
+    assert pushed(tmp_path) == {"first-run": commit}
+    assert list(store.rglob("*.dir")), "the data of the experiment is not in the remote"
+    assert not (tmp_path / "store").exists(), "the data went to another remote"
+    before = sorted(store.rglob("*"))
+    dvc_inside("push", "-q")
+    assert sorted(store.rglob("*")) == before, "`dvc push` has more to push, or another place"
+
+
 def test_nothing_is_pushed_unasked(repo, tmp_path):
     save(repo)
     assert pushed(tmp_path) == {}
