@@ -60,20 +60,27 @@ def below(
     top: bytes,
     kept_by_dvc: Collection[bytes],
     leaves_out: Callable[[bytes], bool] | None = None,
+    *,
+    takes_repository: Callable[[bytes], bool],
 ) -> Iterator[bytes]:
     """The files at and below `top`, links as themselves, without what DVC keeps.
 
-    DVC keeps what a `.dvc` file beside it names, and the paths given. Other repositories,
-    half-written files, and files and folders that the caller `leaves_out` are left out. Raises
-    OSError where a folder cannot be listed: what is in there would be missing and nobody told.
+    DVC keeps what a `.dvc` file beside it names, and the paths given. Half-written files, and files
+    and folders that the caller `leaves_out` are left out, and so is another repository below `top`
+    unless the caller takes it: then its files enter as plain ones, which is what Git makes of those
+    that are tracked in there. Raises OSError where a folder cannot be listed: what is in there
+    would be missing and nobody told.
     """
     if not os.path.isdir(top) or os.path.islink(top):  # noqa: PTH112, PTH114 - bytes
         yield top
         return
     for folder, folders, names in os.walk(top, onerror=_unless_gone):
-        if folder != top and b".git" in (*folders, *names):
-            folders.clear()  # another repository's affair
-            continue
+        if b".git" in (*folders, *names):
+            if folder != top and not takes_repository(folder):
+                folders.clear()
+                continue
+            for entries in (folders, names):  # in a linked worktree it is a file
+                entries[:] = [one for one in entries if one != b".git"]
         beside = set(_outputs_beside(folder, names))
         for name in (*names, *(one for one in folders if _is_link(folder, one))):
             path = os.path.join(folder, name)  # noqa: PTH118 - bytes
@@ -83,7 +90,7 @@ def below(
         folders[:] = [
             name
             for name in folders
-            if name not in (b".git", b".dvc")
+            if name != b".dvc"
             and (path := os.path.join(folder, name)) not in kept_by_dvc  # noqa: PTH118 - bytes
             and path not in beside
             and not (leaves_out and leaves_out(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .. import dvcyaml
@@ -11,7 +12,7 @@ from ..errors import RepositoryError, SaveError
 from ..notices import logger
 from . import belongings, commits, include, ran, trees
 from .git import Git
-from .snapshot import Blobs, Status, Tracked
+from .snapshot import Blobs, Status, Tracked, is_no_submodule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -323,6 +324,7 @@ def _own_files(
         logger.warning(
             "'%s', of Live(include=...), is not there, so the experiment is without it.", missing
         )
+    passed_over: set[bytes] = set()
     written = (record.dir, record.dvcyaml, *record.pointers)
     for one, was_included in (
         *((one, False) for one in written if one is not None),
@@ -339,8 +341,35 @@ def _own_files(
         if any(include.within(path, output) for output in kept_by_dvc):
             continue
         ignored = include.left_out_of(one, git) if was_included and one.is_dir() else None
-        for file in belongings.below(path, left_out, ignored):
+        takes = (
+            partial(_takes_none, git, record, passed_over)
+            if was_included
+            else partial(is_no_submodule, git)
+        )
+        for file in belongings.below(path, left_out, ignored, takes_repository=takes):
             name = file[len(root) + 1 :]
             if name not in seen:
                 seen.add(name)
                 yield name
+    _tell_of_repositories(passed_over)
+
+
+def _takes_none(git: Git, record: Record, passed_over: set[bytes], repository: bytes) -> bool:
+    """Takes no repository inside of what the user included; adds those of which nothing enters."""
+    is_taken = include.within(repository, os.fsencode(record.dir)) or repository in map(
+        os.fsencode, record.include
+    )
+    if not is_taken and is_no_submodule(git, repository):
+        passed_over.add(repository)
+    return False
+
+
+def _tell_of_repositories(passed_over: Collection[bytes]) -> None:
+    if not passed_over:
+        return
+    logger.warning(
+        "'%s'%s, inside of what Live(include=...) names, is a Git repository of its own, so the "
+        "experiment is without it. To have its files, name it in Live(include=...) as well.",
+        os.fsdecode(min(passed_over)),
+        f" and {len(passed_over) - 1} more" if len(passed_over) > 1 else "",
+    )

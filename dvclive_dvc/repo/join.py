@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import RepositoryError
 from ..notices import logger
 from . import belongings
 from .git import Git
-from .snapshot import Blobs, submodule_around
+from .snapshot import Blobs, is_no_submodule, submodule_around
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -47,6 +48,7 @@ def into_dvc_commit(
     kept = {os.fsencode(path) for path in kept_by_dvc}
     given = [layout.root, *([layout.dvcyaml] if layout.dvcyaml_on else []), *pointers]
     git = Git(context.git_root, context.git)
+    takes = partial(is_no_submodule, git)
     try:
         paths = sorted(
             {
@@ -56,7 +58,7 @@ def into_dvc_commit(
                 and not _is_within(path, kept)
                 and os.path.lexists(path)
                 and not _is_in_submodule(git, path[len(root) + 1 :])
-                for file in belongings.below(path, kept)
+                for file in belongings.below(path, kept, takes_repository=takes)
             }
         )
         raw = set(Blobs(git).without_lfs(paths))

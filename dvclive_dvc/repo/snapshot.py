@@ -652,6 +652,11 @@ def submodule_around(git: Git, commit: str | None, path: bytes) -> bytes | None:
     return None
 
 
+def is_no_submodule(git: Git, folder: bytes) -> bool:
+    """Whether a folder (absolute, in the working tree) neither is a submodule nor lies in one."""
+    return submodule_around(git, git.head, folder[len(os.fsencode(git.root)) + 1 :]) is None
+
+
 def _entry_flags(index: bytes, path: bytes) -> tuple[int, int] | None:
     """The flags and extended flags of an entry; None where there is none of that name."""
     # gitformat-index(5): the name's length stands in the low twelve bits of the two bytes before

@@ -48,6 +48,17 @@ def test_what_git_ignores_joins_too(repo):
     assert joined(repo) == {"dvclive/report.html"}
 
 
+def test_a_repository_in_the_runs_folder_joins_as_its_files(repo):
+    put("dvclive/plots/metrics/a.tsv", "dvclive/ckpt/w.txt", "dvclive/lib/a.py")
+    for name in ("plots", "ckpt", "lib"):
+        git("init", "-q", cwd=repo.root / "dvclive" / name)
+    git("commit", "-q", "--allow-empty", "-m", "start", cwd=repo.root / "dvclive" / "lib")
+    repo.git("-c", "advice.addEmbeddedRepo=false", "add", "dvclive/lib")
+    assert joined(repo) == {"dvclive/plots/metrics/a.tsv", "dvclive/ckpt/w.txt", "dvclive/lib"}
+    entry = repo.git("ls-files", "-s", "dvclive/lib")
+    assert entry.startswith("160000"), "the submodule became a folder"
+
+
 def test_what_dvc_keeps_stays_out(repo):
     put("dvclive/metrics.json", "dvclive/plots/metrics/a.tsv", "dvclive/artifacts/m.pt")
     put("dvclive/artifacts/m.pt.dvc")

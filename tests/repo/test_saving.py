@@ -10,7 +10,7 @@ import types
 
 import dvc.api
 import pytest
-from situations import dvc_inside
+from situations import dvc_inside, git
 
 from dvclive_dvc import Live
 from dvclive_dvc.errors import InvalidValueError
@@ -355,6 +355,73 @@ def test_an_included_script_is_saved_as_it_ran(repos, monkeypatch, fate, include
             repo.write("tools/other.py", "")
     entered = repo.git("show", f"{repo.experiments()['one']}:tools/new.py")
     assert entered == "EPOCHS = 5", "the experiment has another script than the one that ran"
+
+
+def _nested(repo, folder):
+    """Another repository in a folder of this one, with a commit."""
+    repo.write(f"{folder}/kept.txt", folder)
+    git("init", "-q", cwd=repo.root / folder)
+    git("add", ".", cwd=repo.root / folder)
+    git("commit", "-q", "-m", "nested", cwd=repo.root / folder)
+
+
+def test_a_repository_in_the_runs_folder_enters_as_its_files(repos, caplog):
+    repo = repos.make("git_and_dvc")
+    with Live(exp_name="one", report=None) as live:
+        live.log_metric("loss", 1)
+        _nested(repo, "dvclive/ckpt")
+        _nested(repo, "dvclive/plots")
+        repo.git("worktree", "add", "-q", "--no-checkout", "dvclive/beside")
+        repo.write("dvclive/beside/note.txt", "a linked worktree")
+    nested = {
+        "dvclive/ckpt/kept.txt", "dvclive/plots/kept.txt", "dvclive/beside/note.txt",
+        "dvclive/plots/metrics/loss.tsv",
+    }  # fmt: skip
+    entered = entries_of(repo, repo.experiments()["one"], "dvclive")
+    assert set(entered) == {*nested, "dvclive/dvc.yaml", "dvclive/metrics.json"}, (
+        "files of the run are missing, or a repository's own are in the experiment"
+    )
+    assert not caplog.messages, "nothing is lost, and yet there is a warning"
+    repo.dvc("exp", "branch", "-q", "one", "of-one")
+    before = git("rev-parse", "HEAD", cwd=repo.root / "dvclive/ckpt")
+    for path in nested:
+        (repo.root / path).unlink()
+    repo.git("checkout", "-q", "-f", "of-one")
+    assert repo.git("status", "--short") == "", "Git sees something else than it checked out"
+    assert (repo.root / "dvclive/ckpt/kept.txt").read_text() == "dvclive/ckpt"
+    after = git("rev-parse", "HEAD", cwd=repo.root / "dvclive/ckpt")
+    assert after == before, "the checkout took something of the other repository"
+    repo.git("checkout", "-q", "main")
+    repo.dvc("exp", "apply", "-q", "one")
+    assert all((repo.root / path).is_file() for path in nested), "`dvc exp apply` brings not all"
+
+
+def test_a_submodule_in_the_runs_folder_stays_the_commit_that_is_staged(repos):
+    repo = repos.make("git_and_dvc")
+    with Live(exp_name="one", report=None) as live:
+        live.log_metric("loss", 1)
+        _nested(repo, "dvclive/ckpt")
+        repo.git("-c", "advice.addEmbeddedRepo=false", "add", "dvclive/ckpt")
+    listed = repo.git("ls-tree", repo.experiments()["one"], "dvclive/ckpt")
+    assert listed.startswith("160000 commit"), "the submodule became a folder"
+
+
+def test_a_repository_in_an_included_folder_is_told_of_and_enters_when_named(repos, caplog):
+    repo = repos.make("git_and_dvc")
+    repo.write("tools/new.py", "")
+    _nested(repo, "tools/lib")
+    with Live(exp_name="one", report=None, include=["tools"]) as live:
+        live.log_metric("loss", 1)
+    assert list(entries_of(repo, repo.experiments()["one"], "tools")) == ["tools/new.py"]
+    (warning,) = caplog.messages
+    assert f"'{repo.root / 'tools/lib'}', inside of" in warning, "nobody says what is missing"
+    assert "name it in Live(include=...) as well" in warning, "nobody says what to do"
+    caplog.clear()
+    with Live("second", exp_name="two", report=None, include=["tools", "tools/lib"]) as live:
+        live.log_metric("loss", 1)
+    entered = list(entries_of(repo, repo.experiments()["two"], "tools"))
+    assert entered == ["tools/lib/kept.txt", "tools/new.py"], "what was named does not enter"
+    assert not caplog.messages, "what was named is told to be missing"
 
 
 def test_a_loaded_module_that_git_ignores_in_an_included_folder_stays_out(repos, monkeypatch):
