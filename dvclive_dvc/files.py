@@ -35,6 +35,15 @@ def temp_name(name: str) -> str:
 _SHOWN = 48
 
 
+def write_whole(fd: int, data: bytes | memoryview) -> None:
+    """Writes all of it: a signal may cut a single call short."""
+    done = os.write(fd, data)
+    if done != len(data):
+        rest = memoryview(data)
+        while done < len(rest):
+            done += os.write(fd, rest[done:])
+
+
 def replace(
     path: Path, data: bytes, *, scratch: Path | None = None, mode: int | None = None
 ) -> None:

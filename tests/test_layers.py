@@ -67,7 +67,8 @@ FLOORS: tuple[frozenset[str], ...] = (
     ),
     frozenset({"repo.git", "repo.merges", "repo.objects", "repo.record", "repo.reflog"}),
     frozenset({"backend"}),
-    frozenset({"layout", "files", "losses", "occupied", "yamltext"}),
+    frozenset({"layout", "losses", "occupied", "repo.programs", "yamltext"}),
+    frozenset({"files"}),
     frozenset({"notices"}),
     frozenset({"errors"}),
 )

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -308,3 +309,70 @@ live.log_metric("m", 4)
     assert rows("m")[1:] == [["0", "1"], ["0", "4"]]
     assert json.loads(Path("dvclive/metrics.json").read_text()) == {"m": 4}
     assert done.stderr.count("was forked from the one this run belongs to") == 1
+
+
+FORKING = """
+import os, signal, sys, threading
+from dvclive_dvc import Live
+
+children, stop = [], threading.Event()
+
+def workers():
+    # As a thread that starts the workers of a DataLoader; they live as long as the training.
+    while not stop.is_set() and len(children) < 200:
+        child = os.fork()
+        if not child:
+            signal.pause()
+            os._exit(0)
+        children.append(child)
+        stop.wait(0.001)
+
+{body}
+for child in children:
+    os.kill(child, signal.SIGKILL)
+print("done")
+"""
+RUNS = """
+for run in range(12):
+    live = Live(report=None)
+    live.log_metric("loss", run)
+    live.next_step()
+    stop.clear()
+    thread = threading.Thread(target=workers)
+    thread.start()
+    live.end()
+    stop.set()
+    thread.join()
+"""
+FOLDER = """
+os.mkdir("data")
+for number in range(4500):
+    with open(f"data/{number}", "w") as file:
+        file.write(str(number))
+live = Live(report=None, save_dvc_exp=False)
+thread = threading.Thread(target=workers)
+thread.start()
+live.log_artifact("data")
+stop.set()
+thread.join()
+live.end()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("body", [RUNS, FOLDER], ids=["saving", "caching a folder"])
+def test_nothing_waits_for_workers_that_another_thread_forks(repos, body):
+    repo = repos.make("git_and_dvc")
+    repo.write("train.py", FORKING.format(body=body))
+    repo.commit()
+    done = subprocess.run(
+        [sys.executable, "train.py"],
+        cwd=repo.root,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=50,  # a worker that holds a pipe lives for ever
+        check=True,
+    )
+    assert done.stdout == "done\n"
+    if body is RUNS:
+        assert len(repo.experiments()) == 12, "runs were lost"

@@ -10,13 +10,13 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 from ..notices import logger
 from . import dvcconfig
 from .git import Git, read_ref
+from .programs import Program
 from .record import reference
 
 if TYPE_CHECKING:
@@ -81,30 +81,26 @@ def _pushed(*what: str) -> str | None:
     if os.name != "posix" or not sys.executable:
         return _push(*what)  # a program that embeds Python has none to start
     path = json.dumps([one for one in sys.path if isinstance(one, str)])
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-c", _START, path, str(_SILENCE), *what],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        start_new_session=True,  # it and what it starts are ended together
-    )
+    arguments = [sys.executable, "-I", "-c", _START, path, str(_SILENCE), *what]
+    program = Program(arguments, overheard=False)
     before = _dispositions()
     try:
         while True:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                answer, _ = process.communicate(timeout=_LOOK)
+            with contextlib.suppress(TimeoutError):
+                code = program.wait(_LOOK)
                 break
             if _dispositions() != before:
                 # A signal has come, and whoever looks after the run's end gave it back its default
                 # action (`ending`): it kills as soon as this returns.
                 return _not_pushed(what[1], "a signal ended it")
     finally:
-        if process.poll() is None:
+        if program.code is None:
             with contextlib.suppress(OSError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    if process.returncode:
-        return _not_pushed(what[1], f"its process ended with {process.returncode}")
-    told: str | None = json.loads(answer)
+                os.killpg(program.pid, signal.SIGKILL)
+            program.kill()
+    if code:
+        return _not_pushed(what[1], f"its process ended with {code}")
+    told: str | None = json.loads(program.written())
     return told
 
 
@@ -114,6 +110,7 @@ def _dispositions() -> list[object]:
 
 def serve() -> None:
     """Pushes as the arguments of this process say, and writes what could not be pushed."""
+    os.setsid()  # it and what it starts are ended together
     _, _, silence, *what = sys.argv
     if sys.stderr is None:  # closed, as by `2>&-`; DVC and `git` write to it all the same
         sys.stderr = open(os.devnull, "w", encoding="ascii")  # noqa: PTH123, SIM115

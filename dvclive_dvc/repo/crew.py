@@ -19,7 +19,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from .objects import Objects, Stamp, Stored, write_whole
+from .. import files
+from .objects import Objects, Stamp, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -112,6 +113,8 @@ class _Helper:
 
     def end(self) -> None:
         with contextlib.suppress(OSError):
+            # A worker of the training's may have the pipe as well, which never ends then.
+            _send(self.requests, None)
             self.requests.close()
         try:
             self.process.wait(_PATIENCE)
@@ -145,8 +148,7 @@ def _process(objects: Objects) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         bufsize=0,
-        # Ctrl-C is for the training; a helper ends with its pipe.
-        start_new_session=True,
+        close_fds=False,  # see `programs`
     )  # fmt: skip
 
 
@@ -179,13 +181,14 @@ class _Elsewhere:
 
 
 def serve() -> None:
-    """Does what comes in at standard input until that is closed, and leaves."""
+    """Does what comes in at standard input until that says no more, or ends, and leaves."""
+    os.setsid()  # Ctrl-C is for the training; a helper ends when it is told to
     _, _, root, mode = sys.argv
     objects = Objects(_Elsewhere(root), folder_mode=int(mode) if mode else None)
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     with contextlib.suppress(EOFError, OSError):
-        while True:
-            _send(answers, [_done(objects, path, link=link) for path, link in _receive(requests)])
+        while (share := _receive(requests)) is not None:
+            _send(answers, [_done(objects, path, link=link) for path, link in share])
     os._exit(0)  # nothing is left to be tidied up
 
 
@@ -205,7 +208,7 @@ def _done(objects: Objects, path: str, *, link: bool) -> tuple[object, ...] | No
 
 def _send(file: IO[bytes], message: Any) -> None:
     data = marshal.dumps(message)
-    write_whole(file.fileno(), _LENGTH.pack(len(data)) + data)
+    files.write_whole(file.fileno(), _LENGTH.pack(len(data)) + data)
 
 
 def _receive(file: IO[bytes]) -> Any:

@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import stat
-import subprocess
 import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING
 from .. import files
 from ..errors import RepositoryError, RepositoryFormatError
 from ..notices import logger
+from .programs import Program, finish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -307,11 +307,11 @@ class Git:
         """
         if self.program is not None:
             rules = ("--no-index",) if tracked else ()
-            process = self.start("check-ignore", "-q", *rules, "--", f"./{os.fsdecode(path)}")
+            program = self.start("check-ignore", "-q", *rules, "--", f"./{os.fsdecode(path)}")
             try:
-                answer(process)
+                answer(program)
             except RepositoryError as error:
-                if process.returncode == 1:  # git-check-ignore(1): no path is ignored
+                if program.code == 1:  # git-check-ignore(1): no path is ignored
                     return False
                 logger.debug("`git check-ignore` failed, libgit2 is asked: %s", error)
             else:
@@ -400,9 +400,9 @@ class Git:
         return sha
 
     def start(
-        self, *args: str, variables: Mapping[str, str] | None = None
-    ) -> subprocess.Popen[bytes]:
-        """Starts a `git` command at the top of the working tree; stdin and stdout are pipes.
+        self, *args: str, given: bytes = b"", variables: Mapping[str, str] | None = None
+    ) -> Program:
+        """Starts a `git` command at the top of the working tree, with `given` to read.
 
         It takes no optional lock, runs no hook and no file system monitor, asks nobody for a
         password, fetches nothing, and takes files whose line endings `core.safecrlf` would refuse.
@@ -419,20 +419,17 @@ class Git:
             "LC_ALL": "C",
             **PLAIN_PATHSPECS,
         }
-        return subprocess.Popen(
-            [self.program, *_SETTINGS, *args],
-            cwd=self.root,
+        return Program(
+            [self.program, "-C", self.root, *_SETTINGS, *args],
             env={**kept, **self._variables, **fixed, **(variables or {})},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            given=given,
         )
 
     def ask(
         self, *args: str, given: bytes = b"", variables: Mapping[str, str] | None = None
     ) -> bytes:
         """Runs a `git` command to its end and returns what it wrote; see `answer`."""
-        return answer(self.start(*args, variables=variables), given)
+        return answer(self.start(*args, given=given, variables=variables))
 
 
 def _value(repo: pygit2.Repository, name: str) -> str | None:
@@ -501,23 +498,16 @@ def _filled(paths: Iterable[str]) -> set[str]:
     return found
 
 
-def answer(process: subprocess.Popen[bytes], given: bytes = b"") -> bytes:
+def answer(program: Program) -> bytes:
     """The output of a command begun by `Git.start`.
 
     Raises `RepositoryError` with Git's own words when it failed. Whatever ends the waiting
     (a second Ctrl-C) ends the command.
     """
-    try:
-        out, complaint = process.communicate(given)
-    except BaseException:
-        process.kill()
-        with contextlib.suppress(OSError):
-            process.wait()
-        raise
-    if process.returncode:
-        said = complaint.decode("utf-8", "replace").strip()
-        raise RepositoryError(f"`git` failed with {process.returncode}: {said}")
-    return out
+    code = finish(program)
+    if code:
+        raise RepositoryError(f"`git` failed with {code}: {program.complaint()}")
+    return program.written()
 
 
 def make_folder(folder: Path) -> None:

@@ -203,7 +203,7 @@ class Objects:
         if self.has(md5, len(data)):
             return
         with self._draft() as draft:
-            write_whole(draft.fd, data)
+            files.write_whole(draft.fd, data)
             self._publish(draft, md5)
 
     def link_to(self, md5: str, path: str, kinds: list[str], seen: Version) -> str | None:
@@ -449,15 +449,6 @@ def _opened(path: str, flags: int, mode: int = 0o777) -> Iterator[int]:
         os.close(fd)
 
 
-def write_whole(fd: int, data: bytes | memoryview) -> None:
-    """Writes all of it: a signal may cut a single call short."""
-    done = os.write(fd, data)
-    if done != len(data):
-        rest = memoryview(data)
-        while done < len(rest):
-            done += os.write(fd, rest[done:])
-
-
 def _digest(
     fd: int, out: int | None, expected: int, told: Callable[[int], object]
 ) -> tuple[str, int]:
@@ -476,7 +467,7 @@ def _digest_alone(
     while count := os.readv(fd, [buffer]):
         hasher.update(buffer[:count])
         if out is not None:
-            write_whole(out, buffer[:count])
+            files.write_whole(out, buffer[:count])
         size += count
         told(count)
     return hasher.hexdigest(), size
@@ -511,7 +502,7 @@ def _digest_beside(
                 break
             # The write comes first: a buffer in `full` is the hasher's to give back.
             if out is not None:
-                write_whole(out, buffer[:count])
+                files.write_whole(out, buffer[:count])
             full.put((buffer, count))
             size += count
             told(count)

@@ -19,9 +19,10 @@ from . import trees
 from .git import Git, answer, is_true
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from typing import BinaryIO
+
+    from .programs import Program
 
 _STATUS = (
     "status",
@@ -87,16 +88,15 @@ class Status:
     def __init__(self, git: Git, baseline: str) -> None:
         self.git = git
         self._baseline = baseline
-        self._process: subprocess.Popen[bytes] | None = None
+        self._program: Program | None = None
         self._found: Tracked | None = None
         if git.program is not None:
-            self._process = git.start(*_STATUS)
+            self._program = git.start(*_STATUS)
 
     def stop(self) -> None:
         """Ends the look where nobody waits for its answer any more."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.communicate()
+        if self._program is not None:
+            self._program.kill()
 
     def result(self) -> Tracked:
         """Waits for the answer. Raises `RepositoryError` where neither reader can give one."""
@@ -105,10 +105,10 @@ class Status:
         return self._found
 
     def _look(self) -> Tracked:
-        if self._process is None:
+        if self._program is None:
             return _by_libgit2(self.git, self._baseline)
         try:
-            return self._parse(answer(self._process))
+            return self._parse(answer(self._program))
         except RepositoryError:
             try:
                 return _by_libgit2(self.git, self._baseline)

@@ -199,15 +199,15 @@ def test_what_git_says_is_in_the_error(repos):
 
 def test_a_command_is_ended_when_the_waiting_is(repos, monkeypatch):
     repo = repos.make("git_and_dvc")
-    process = git.Git(repo.root).start("hash-object", "--stdin")
+    program = git.Git(repo.root).start("-c", "alias.nap=!exec sleep 5", "nap")
 
     def interrupted(*args, **more):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(process, "communicate", interrupted)
+    monkeypatch.setattr(program, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        git.answer(process)
-    assert process.returncode == -9
+        git.answer(program)
+    assert program.code == -9
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from dvclive_dvc.errors import ArtifactConflictError, ArtifactError
 from dvclive_dvc.layout import Layout
 from dvclive_dvc.repo import outputs
 from dvclive_dvc.repo.context import detect
+from dvclive_dvc.repo.git import Git
 from dvclive_dvc.repo.outputs import Logged, Outputs, relation, resolved
 
 INSIDE = [Mode.REPRO, Mode.EXP_RUN]
@@ -525,7 +526,7 @@ def test_the_dvc_yamls_of_any_index_are_found(repos, situation):
         git("add", "-f", "--sparse", "--", path, cwd=top)
     git("add", "-N", "--sparse", "sub/not-dvc.yaml", cwd=top)
     listed = git("ls-files", "-z", "--", ":(glob)**/dvc.yaml", cwd=top).split("\0")
-    found = outputs.tracked_dvcyamls(top, detect().git_dir)
+    found = outputs.tracked_dvcyamls(Git(top))
     assert sorted(found) == sorted(top / name for name in listed if name)
     assert len(found) >= 5
 
@@ -577,7 +578,7 @@ def test_an_index_with_intent_to_add_is_read_as_well(repos):
     repo = repos.make("git_and_dvc")
     repo.write("sub/dvc.yaml", "stages: {}\n")
     repo.git("add", "-N", "sub/dvc.yaml")  # makes it an index of version 3
-    assert outputs.tracked_dvcyamls(repo.root, repo.root / ".git") == [repo.root / "sub/dvc.yaml"]
+    assert outputs.tracked_dvcyamls(Git(repo.root)) == [repo.root / "sub/dvc.yaml"]
 
 
 def test_stages_of_another_project_inside_this_one_do_not_count(repos):
