@@ -100,7 +100,14 @@ def _identity(git: Git, role: str) -> str:
     when, offset = _moment(git, upper)
     hours, minutes = divmod(abs(offset), 60)
     zone = f"{'-' if offset < 0 else '+'}{hours:02}{minutes:02}"
-    return f"{name} <{email or _system_email()}> {when} {zone}"
+    return _as_utf8(f"{name} <{email or _system_email()}> {when} {zone}")
+
+
+def _as_utf8(text: str) -> str:
+    """Text of the system as a commit has it: bytes that are no UTF-8 are Latin-1 to Git."""
+    # commit.c, verify_utf8
+    read = os.fsencode(text).decode("utf-8", "surrogateescape")
+    return re.sub("[\udc80-\udcff]", lambda byte: chr(ord(byte[0]) - 0xDC00), read)
 
 
 def _system_name() -> str:

@@ -277,7 +277,10 @@ class Git:
         return Path(self._variables.get("GIT_INDEX_FILE") or Path(self.repo.path, "index"))
 
     def setting(self, name: str) -> str | None:
-        """What Git's configuration has under a name in lower case, the last value of several."""
+        """What Git's configuration has under a name in lower case, the last value of several.
+
+        Any bytes are a value to Git; they are told as `os.fsdecode` tells those of a path.
+        """
         return self._settings.get(name) if self._settings is not None else _value(self.repo, name)
 
     @cached_property
@@ -435,8 +438,27 @@ class Git:
 def _value(repo: pygit2.Repository, name: str) -> str | None:
     if name not in repo.config:
         return None
-    value: str | None = repo.config[name]
-    return "true" if value is None else value  # a name alone, without "=", says yes
+    value: str | None
+    try:
+        value = repo.config[name]
+    except UnicodeDecodeError:
+        # Only the entries tell bytes; the file that has the last word comes last.
+        values = [entry.raw_value for entry in _entries(repo) if entry.raw_name == name.encode()]
+        return os.fsdecode(values[-1] or b"")
+    if value is None:
+        return "true"  # a name alone, without "=", says yes
+    return os.fsdecode(value.encode())
+
+
+def _entries(repo: pygit2.Repository) -> Iterator[pygit2.config.ConfigEntry]:
+    """All that is configured, but for sections whose names pygit2 cannot tell (no UTF-8)."""
+    entries = iter(repo.config)
+    while True:
+        with contextlib.suppress(UnicodeDecodeError):
+            entry = next(entries, None)
+            if entry is None:
+                return
+            yield entry
 
 
 def is_true(value: str) -> bool:
@@ -454,7 +476,7 @@ def _is_beyond_libgit2(repo: pygit2.Repository, environ: Mapping[str, str]) -> b
         return True
     if any(theirs is not None and theirs != ours for theirs, ours in _configuration(environ)):
         return True
-    return any(entry.name.startswith("includeif.hasconfig:") for entry in repo.config)
+    return any(entry.raw_name.startswith(b"includeif.hasconfig:") for entry in _entries(repo))
 
 
 def _configuration(environ: Mapping[str, str]) -> Iterator[tuple[set[str] | None, set[str]]]:

@@ -65,6 +65,31 @@ def test_the_author_is_the_one_git_would_take(repos, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("reader", ["libgit2", "git", "libgit2 alone"])
+def test_a_name_that_is_no_utf8_is_the_authors_as_git_would_have_it(repos, monkeypatch, reader):
+    repo = repos.make("git_and_dvc")
+    with (repo.root / ".git" / "config").open("ab") as file:
+        file.write(b'[user]\n\tname = J\xf6rg\n[remote "z\xfcrich"]\n\turl = /nowhere\n')
+    if reader == "git":
+        monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+        monkeypatch.setenv("GIT_CONFIG_KEY_0", "core.quotePath")
+        monkeypatch.setenv("GIT_CONFIG_VALUE_0", "true")
+    record = record_of(repo)
+    with monkeypatch.context() as patch:
+        if reader == "libgit2 alone":
+            patch.setenv("PATH", "/nowhere")
+        commit = experiments.save(record, Outcome())
+    repo.git("commit", "-q", "--allow-empty", "-m", "by git")
+    by_git, ours = (
+        subprocess.run(
+            ["git", "cat-file", "commit", one], cwd=repo.root, check=True, capture_output=True
+        ).stdout.splitlines()[2:4]
+        for one in ("HEAD", commit)
+    )
+    assert ours == by_git
+    assert ours[0].startswith("author Jörg <".encode()), "the name is not the one given"
+
+
 @pytest.mark.parametrize(
     "given",
     [
