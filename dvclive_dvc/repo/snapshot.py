@@ -570,8 +570,9 @@ def _is_plain(git: Git, index: bytes) -> bool:
     if index[7:8] not in (b"\2", b"\3"):
         return False
     sparse = is_true(git.setting("index.sparse") or "")
-    beside = os.listdir(git.index_file.parent)  # noqa: PTH208 - names, ten times faster
-    return not sparse and not any(name.startswith("sharedindex.") for name in beside)
+    # Wherever the index is, Git keeps its other half here (read-cache.c, read_index_from).
+    kept = os.listdir(git.repo.path)  # noqa: PTH208 - names, ten times faster
+    return not sparse and not any(name.startswith("sharedindex.") for name in kept)
 
 
 def _names_ending(index: bytes, ending: bytes) -> Iterator[bytes]:

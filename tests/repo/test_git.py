@@ -241,6 +241,18 @@ def test_git_is_not_needed_to_look(repos, monkeypatch):
     assert git.locate(repo.cwd, os.environ).root == repo.root
 
 
+def test_a_split_index_elsewhere_is_read_with_its_other_half(repos, monkeypatch, tmp_path):
+    repo = repos.make("git_and_dvc")
+    repo.write("a.dvc", "outs: []\n")
+    repo.commit("a.dvc")
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "other-index"))
+    repo.git("read-tree", "HEAD")
+    repo.git("update-index", "--split-index")
+    here = git.Git(repo.root, git.locate(repo.root, os.environ).variables)
+    assert snapshot.named_like(here, "", ".dvc") == ["a.dvc"], "a pointer is missed"
+    assert snapshot.in_index(here, [b"a.dvc"]) == {b"a.dvc"}, "a tracked file is missed"
+
+
 @pytest.mark.parametrize(
     "shape", ["git_and_dvc", "index_version_4", "split_index", "sparse_index", "sparse_checkout"]
 )
