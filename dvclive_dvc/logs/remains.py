@@ -93,7 +93,9 @@ def check_dir(layout: Layout) -> None:
         raise _refused(layout, f"cannot be read ({error.strerror})") from error
     if {".git", ".dvc"} & names:
         raise _refused(layout, "is the root of a repository")
-    if layout.root in {Path(layout.root.anchor), Path(os.path.realpath(Path.home()))}:
+    # Path.home() raises for a user without one, as in a container.
+    home = os.path.expanduser("~")  # noqa: PTH111
+    if layout.root in {Path(layout.root.anchor), Path(os.path.realpath(home))}:
         raise _refused(layout, "is the home folder or the root of the file system")
     if names and not _was_a_run(layout):
         _check_strangers(layout, names)

@@ -58,7 +58,8 @@ def _unquoted(text: str) -> str:
 
 def _files(dvc_root: Path) -> Iterator[Path]:
     # dvc/config.py, Config.LEVELS and dvc/dirs.py; platformdirs' folders on Linux.
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    # Path.home() raises for a user without one, as in a container.
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"))  # noqa: PTH111
     system = os.environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(os.pathsep)[0]
     yield Path(os.environ.get("DVC_SYSTEM_CONFIG_DIR") or Path(system, "dvc")) / "config"
     yield Path(os.environ.get("DVC_GLOBAL_CONFIG_DIR") or home / "dvc") / "config"

@@ -491,11 +491,10 @@ def _configuration(environ: Mapping[str, str]) -> Iterator[tuple[set[str] | None
             yield f"{folder}/{name}"
 
     levels = pygit2.enums.ConfigLevel
-    home = environ.get("HOME") or str(Path.home())
-    own = [
-        f"{environ.get('XDG_CONFIG_HOME') or f'{home}/.config'}/git/config",
-        f"{home}/.gitconfig",
-    ]
+    # Git takes the home folder from this variable alone (path.c, interpolate_path).
+    home = environ.get("HOME")
+    xdg = environ.get("XDG_CONFIG_HOME") or (home and f"{home}/.config")
+    own = [*([f"{xdg}/git/config"] if xdg else []), *([f"{home}/.gitconfig"] if home else [])]
     users = [environ["GIT_CONFIG_GLOBAL"]] if "GIT_CONFIG_GLOBAL" in environ else own
     yield (
         _filled(users),

@@ -40,7 +40,10 @@ def kept(name: str, made_from: Sequence[Path], make: Callable[[], bytes]) -> byt
     stats = [path.stat() for path in made_from]
     stamp = repr([(stat.st_size, stat.st_mtime_ns) for stat in stats])
     stem, _, ending = name.rpartition(".")
-    path = folder() / f"{stem}-{zlib.crc32(stamp.encode()):08x}.{ending}"
+    try:
+        path = folder() / f"{stem}-{zlib.crc32(stamp.encode()):08x}.{ending}"
+    except RuntimeError:  # a user without a home folder, as in a container
+        return make()
     with contextlib.suppress(OSError):
         return path.read_bytes()
     data = make()

@@ -10,7 +10,7 @@ import types
 
 import dvc.api
 import pytest
-from situations import dvc_inside, git
+from situations import dvc_inside, git, python
 
 from dvclive_dvc import Live
 from dvclive_dvc.errors import InvalidValueError
@@ -227,6 +227,38 @@ def test_a_dvcyaml_of_other_runs_enters_without_their_entries(repos):
 
 
 # -- what the user includes ----------------------------------------------------------------------
+
+
+def test_a_user_whom_the_system_does_not_know_saves_a_run_without_a_home(repos, monkeypatch):
+    repo = repos.make("git_and_dvc")
+    repo.write("data.bin", "one")
+    repo.dvc("add", "-q", "data.bin")
+    repo.git("add", ".")
+    repo.commit()
+    repo.write("data.bin", "another")
+    for name in ("HOME", "GIT_CONFIG_GLOBAL", "DVC_GLOBAL_CONFIG_DIR", "DVCLIVE_DVC_CACHE"):
+        monkeypatch.delenv(name)
+    for name in ("CONFIG", "CACHE", "DATA", "STATE"):
+        monkeypatch.delenv(f"XDG_{name}_HOME")
+    script = (
+        # As in a container that is started with another user's number.
+        "import pwd\n"
+        "def unknown(uid): raise KeyError(uid)\n"
+        "pwd.getpwuid = unknown\n"
+        "from dvclive_dvc import Live\n"
+        "with Live(report='html') as live:\n"
+        "    live.log_metric('loss', 1)\n"
+        "    live.next_step()\n"
+    )
+    done = python(script, cwd=repo.root)
+    (commit,) = repo.experiments().values()
+    assert repo.git("show", f"{commit}:dvclive/metrics.json"), "the run's files are not in there"
+    assert (repo.root / "dvclive" / "report.html").exists(), done.stderr
+    warnings = [line for line in done.stderr.splitlines() if "WARNING" in line]
+    assert len(warnings) <= 1, "the same was told more than once"
+    if warnings:
+        assert "changes of its data are not in the experiment" in warnings[0], "DVC is to blame"
+    assert not (repo.root / "~").exists(), "a folder was made for the home that there is none of"
 
 
 def test_what_git_ignores_in_an_included_folder_stays_out_and_what_is_named_itself_enters(repos):
