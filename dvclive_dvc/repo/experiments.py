@@ -74,8 +74,9 @@ def save(
             return save(record, outcome, overrides, covered, others, status=own)
     with _as_save_error():
         git = status.git
-        tree = _tree(git, record, status, overrides or {}, covered, others)
-        tree = _without_other_runs(git, record, tree, others)
+        blobs = Blobs(git)
+        tree = _tree(git, record, status, blobs, overrides or {}, covered, others)
+        tree = _without_other_runs(git, record, blobs, tree, others)
         return commits.create(git, record, outcome, tree)
 
 
@@ -99,12 +100,12 @@ def _tree(
     git: Git,
     record: Record,
     status: Status,
+    blobs: Blobs,
     overrides: Mapping[str, bytes],
     covered: Collection[str],
     others: Collection[Record],
 ) -> bytes:
     # The run's own files are read and compressed while `git status` looks at what is tracked.
-    blobs = Blobs(git)
     begun = ran.merges_begun(git, record, status)
     kept_by_dvc = ran.kept_by_dvc_where_it_ran(git, record, begun)
     own = {
@@ -143,20 +144,29 @@ def _tree(
     own_now = {path: read[path] for path in own & read.keys()}
     brought = ran.brought(git, look, carried, moves, begun, own_now)
     changes.update((path, entry) for path, entry in read.items() if path not in brought)
-    changes.update(_dvcyaml_where_it_ran(git, record, then, look.base, carried, changes))
+    changes.update(_dvcyaml_where_it_ran(git, record, blobs, then, look.base, carried, changes))
     changes.update(_sources(git, record, tracked.base, changes))
     for name, data in overrides.items():
         path = os.fsencode(name)
         if path in brought or not (path in own or carried(path)):
             continue
         old = changes.get(path) or trees.find(git, tracked.base, path)
-        changes[path] = (old[0] if old else trees.FILE, git.write("blob", data))
+        try:
+            changes[path] = (old[0] if old else trees.FILE, blobs.of_content(path, data))
+        except RepositoryError as error:
+            logger.warning(
+                "'%s' could not be filtered with the hashes of the changed data, so the "
+                "experiment has the old ones: %s. Run `dvc commit` when that is mended.",
+                name,
+                error,
+            )
     return trees.changed(git, tracked.base, changes)
 
 
 def _dvcyaml_where_it_ran(
     git: Git,
     record: Record,
+    blobs: Blobs,
     then: bytes,
     seen: bytes,
     carried: Callable[[bytes], bool],
@@ -174,7 +184,7 @@ def _dvcyaml_where_it_ran(
     if entry is None or arrived is None or ran is None or carried(path):
         return
     try:
-        text, theirs, ours = (git.read(one[1]).decode() for one in (entry, arrived, ran))
+        text, theirs, ours = (_text_of(git, blobs, path, one) for one in (entry, arrived, ran))
         own = dvcyaml.carried_over(text, theirs, ours, file=file, root=record.dir)
     except (RepositoryError, UnicodeDecodeError) as error:
         logger.warning(
@@ -185,6 +195,12 @@ def _dvcyaml_where_it_ran(
         )
         return
     yield path, (ran[0], git.write("blob", own.encode()))
+
+
+def _text_of(git: Git, blobs: Blobs, path: bytes, entry: trees.Entry) -> str:
+    if not blobs.is_unfiltered(path):
+        raise RepositoryError("a filter of Git's has made something else of its text")
+    return git.read(entry[1]).decode()
 
 
 def _compare(blobs: Blobs, paths: AbstractSet[bytes], git: Git, tracked: Tracked) -> None:
@@ -214,7 +230,9 @@ def _of_others(
     return {path for path in paths if is_theirs(f"{record.git_root}/{os.fsdecode(path)}")}
 
 
-def _without_other_runs(git: Git, record: Record, tree: bytes, others: Collection[Record]) -> bytes:
+def _without_other_runs(
+    git: Git, record: Record, blobs: Blobs, tree: bytes, others: Collection[Record]
+) -> bytes:
     """The tree with each shared dvc.yaml freed of what other runs put into it meanwhile.
 
     Their files are not in this experiment, so `dvc exp show` would have an error for each.
@@ -222,11 +240,11 @@ def _without_other_runs(git: Git, record: Record, tree: bytes, others: Collectio
     folders = [record.dir, *(other.dir for other in others)]
     for file in dict.fromkeys((record.dvcyaml, *(other.dvcyaml for other in others))):
         if file is not None and not any(map(file.is_relative_to, folders)):
-            tree = _without_others_in(file, git, record, tree)
+            tree = _without_others_in(file, git, record, blobs, tree)
     return tree
 
 
-def _without_others_in(file: Path, git: Git, record: Record, tree: bytes) -> bytes:
+def _without_others_in(file: Path, git: Git, record: Record, blobs: Blobs, tree: bytes) -> bytes:
     if not file.is_relative_to(record.git_root):
         return tree
     path = os.fsencode(file.relative_to(record.git_root))
@@ -235,8 +253,8 @@ def _without_others_in(file: Path, git: Git, record: Record, tree: bytes) -> byt
         return tree
     before = trees.find(git, trees.of_commit(git.repo, record.baseline), path)
     try:
-        text = git.read(entry[1]).decode()
-        committed = git.read(before[1]).decode() if before else None
+        text = _text_of(git, blobs, path, entry)
+        committed = _text_of(git, blobs, path, before) if before else None
         own = dvcyaml.without(text, committed, file=file, lost=_lost_in(git, record, tree))
     except (RepositoryError, UnicodeDecodeError) as error:
         logger.debug("'%s' enters the experiment as it is: %s", file, error)

@@ -227,7 +227,7 @@ class Blobs:
             if not stat.S_ISREG(info.st_mode):
                 return
             rules = self._rules(path)
-            if info.st_size > _LARGE or any(word in rules for word in _CONVERTED):
+            if info.st_size > _LARGE or _is_converted(rules):
                 self._waiting[path] = before
                 return
             with open(full, "rb") as file:  # noqa: PTH123 - bytes
@@ -277,6 +277,21 @@ class Blobs:
                 return pygit2.hash(file.read()).raw == entry[1]
         except OSError:
             return False
+
+    def of_content(self, path: bytes, data: bytes) -> bytes:
+        """The blob of the file at `path` if it had this content instead of its own.
+
+        Raises RepositoryError where a filter makes none of it.
+        """
+        rules = self._rules(path)
+        if self._git.program is None:
+            if self._is_converted_by_libgit2(path):
+                raise RepositoryError("its filter needs the `git` program on the PATH")
+        elif _is_converted(rules) or _could_change(data, rules):
+            name = f"--path={os.fsdecode(path)}"
+            said = self._git.ask("hash-object", "-w", "--stdin", name, given=data)
+            return bytes.fromhex(said.decode("ascii"))
+        return self._blob(data)
 
     def is_unfiltered(self, path: bytes) -> bool:
         """Whether no program of the user's has a hand in what Git keeps of `path`."""
@@ -455,9 +470,7 @@ class Blobs:
     def _clean_by_libgit2(self) -> None:
         for path, before in self._waiting.items():
             name = os.fsdecode(path)
-            if any(word in self._rules(path) for word in _CONVERTED) and any(
-                self._git.repo.get_attr(name, word.decode("ascii")) for word in _CONVERTED
-            ):
+            if self._is_converted_by_libgit2(path):
                 if path not in self._unchanged:
                     logger.warning(
                         "'%s' goes through a filter of Git's, which needs the `git` program on "
@@ -470,6 +483,15 @@ class Blobs:
             info = (self._git.root / name).stat()
             blob = self._git.repo.create_blob_fromworkdir(name)
             self._done[path] = (self._mode(info.st_mode, before), blob.raw)
+
+    def _is_converted_by_libgit2(self, path: bytes) -> bool:
+        if not _is_converted(self._rules(path)):
+            return False
+        name = os.fsdecode(path)
+        try:
+            return any(self._git.repo.get_attr(name, one.decode("ascii")) for one in _CONVERTED)
+        except UnicodeEncodeError:
+            return True  # libgit2 is given names in UTF-8 alone
 
 
 def _in_index(git: Git, names: list[str]) -> dict[bytes, trees.Entry]:
@@ -489,6 +511,10 @@ def _listed(listing: bytes) -> dict[bytes, trees.Entry]:
         mode, sha, _ = facts.split(b" ")
         found[path] = (int(mode, 8), bytes.fromhex(sha.decode("ascii")))
     return found
+
+
+def _is_converted(rules: bytes) -> bool:
+    return any(word in rules for word in _CONVERTED)
 
 
 def _could_change(data: bytes, rules: bytes) -> bool:

@@ -14,6 +14,7 @@ import shutil
 import pytest
 from dvc.repo import Repo
 from saved_runs import record_of, write_run
+from situations import dvc_inside
 
 from dvclive_dvc import Live
 from dvclive_dvc.backend import Outcome
@@ -414,6 +415,49 @@ def test_a_filter_that_fails_costs_its_own_file_alone(repos, caplog):
     assert repo.git("show", f"{commit}:weights.bin") == repo.git("show", "HEAD:weights.bin")
     assert repo.git("show", f"{commit}:src/train.py") == "EPOCHS = 4"
     assert "'weights.bin' could not be taken" in caplog.text
+
+
+@pytest.mark.parametrize("clean", ["tr a-z n-za-m", "false"])
+def test_the_pointer_of_changed_data_goes_through_its_filter(repos, caplog, clean):
+    repo = repos.make("git_and_dvc")
+    repo.git("config", "filter.rot.clean", "tr a-z n-za-m")
+    repo.git("config", "filter.rot.smudge", "tr a-z n-za-m")
+    repo.git("config", "filter.rot.required", "true")
+    repo.write(".gitattributes", "*.dvc filter=rot\n")
+    repo.write("data.bin", "one")
+    repo.dvc("add", "-q", "data.bin")
+    repo.git("add", ".")
+    repo.commit()
+    repo.git("config", "filter.rot.clean", clean)
+    repo.write("data.bin", "another")
+    with Live(report=None):
+        pass
+    (commit,) = repo.experiments().values()
+    stored = repo.git("show", f"{commit}:data.bin.dvc")
+    if clean == "false":
+        assert stored == repo.git("show", "HEAD:data.bin.dvc"), "a failing filter was passed by"
+        assert "'data.bin.dvc' could not be filtered" in caplog.text
+        return
+    assert stored.startswith("bhgf:"), f"it entered raw: {stored}"
+    (repo.root / "data.bin").unlink()
+    repo.git("checkout", "-q", "-f", commit)
+    dvc_inside("checkout", "-q")
+    assert (repo.root / "data.bin").read_text() == "another"
+
+
+def test_a_shared_dvcyaml_that_goes_through_a_filter_enters_whole(repos):
+    repo = repos.make("git_and_dvc")
+    repo.git("config", "filter.rot.clean", "tr n n")
+    repo.write(".gitattributes", "dvc.yaml filter=rot\n")
+    repo.write("dvc.yaml", "vars:\n- a: 1\n")
+    repo.commit()
+    for name in ("one", "two"):
+        with Live(name, save_dvc_exp=False, dvcyaml="dvc.yaml", report=None) as live:
+            live.log_metric("loss", 0.5)
+    record = record_of(repo, dir="one", dvcyaml=repo.root / "dvc.yaml")
+    commit = experiments.save(record, Outcome())
+    entered = repo.git("show", f"{commit}:dvc.yaml")
+    assert entered == (repo.root / "dvc.yaml").read_text().strip(), "it was rewritten unfiltered"
 
 
 def test_line_endings_that_safecrlf_would_refuse_do_not_cost_the_run(repos):
