@@ -147,12 +147,14 @@ def _tree(
     changes.update(_dvcyaml_where_it_ran(git, record, blobs, then, look.base, carried, changes))
     changes.update(_sources(git, record, tracked.base, changes))
     for name, data in overrides.items():
-        path = os.fsencode(name)
-        if path in brought or not (path in own or carried(path)):
+        given = os.fsencode(name)
+        path = _led_to(git, given)
+        if any(one in brought or not (one in own or carried(one)) for one in {given, path}):
             continue
         old = changes.get(path) or trees.find(git, tracked.base, path)
+        mode = old[0] if old and old[0] != trees.LINK else trees.FILE
         try:
-            changes[path] = (old[0] if old else trees.FILE, blobs.of_content(path, data))
+            changes[path] = (mode, blobs.of_content(path, data))
         except RepositoryError as error:
             logger.warning(
                 "'%s' could not be filtered with the hashes of the changed data, so the "
@@ -161,6 +163,17 @@ def _tree(
                 error,
             )
     return trees.changed(git, tracked.base, changes)
+
+
+def _led_to(git: Git, path: bytes) -> bytes:
+    """Where the text of a file is: that which a link leads to, unless it is no place of Git's."""
+    root = os.fsencode(git.root)
+    full = os.path.join(root, path)  # noqa: PTH118 - bytes
+    if not os.path.islink(full):  # noqa: PTH114 - bytes
+        return path
+    inside, real = root + b"/", os.path.realpath(full)
+    place = real.removeprefix(inside)
+    return place if real.startswith(inside) and b".git" not in place.split(b"/") else path
 
 
 def _dvcyaml_where_it_ran(

@@ -126,6 +126,29 @@ def test_a_dvc_lock_keeps_the_lines_that_say_nothing_of_the_changed_output(repos
     assert len(added) <= 2, f"only the output's hash and size may differ: {added}"
 
 
+@pytest.mark.parametrize("where", ["inside", "outside"])
+def test_a_dvc_lock_that_is_a_link_is_pointed_through_or_becomes_a_file(repos, tmp_path, where):
+    repo = repos.make("pipeline")
+    target = repo.root / "state" / "lock" if where == "inside" else tmp_path / "elsewhere"
+    target.parent.mkdir(exist_ok=True)
+    (repo.root / "dvc.lock").rename(target)
+    (repo.root / "dvc.lock").symlink_to(os.path.relpath(target, repo.root))
+    repo.git("add", ".")
+    repo.commit()
+    (repo.root / "model.pt").unlink()
+    repo.write("model.pt", "made by hand")
+    _, sha = saved(record_of(repo))
+    holds = "state/lock" if where == "inside" else "dvc.lock"
+    entry = repo.git("ls-tree", "-r", sha, holds)
+    assert entry.startswith("100644"), f"the pointers are in no file: {entry}"
+    assert hashlib.md5(b"made by hand").hexdigest() in repo.git("show", f"{sha}:{holds}")
+    if where == "inside":
+        assert repo.git("show", f"{sha}:dvc.lock") == "state/lock", "the link leads elsewhere"
+    (repo.root / "model.pt").unlink()
+    dvc_inside("exp", "apply", "-q", *repo.experiments())
+    assert (repo.root / "model.pt").read_text() == "made by hand"
+
+
 def test_changed_imported_data_does_not_pass_for_a_pointer_edited_by_hand(repos, tmp_path):
     repo = repos.make("git_and_dvc")
     source = tmp_path / "table.csv"
