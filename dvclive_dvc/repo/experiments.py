@@ -325,11 +325,34 @@ def _sources(
                 source.path,
             )
             continue
-        logger.warning(
-            "'%s' changed after it was loaded; the experiment has the version that ran.",
-            source.path,
-        )
+        if any(entry is not None and one.startswith(path + b"/") for one, entry in changes.items()):
+            logger.warning(
+                "A folder has taken the place of '%s' after it was loaded; the experiment has the "
+                "folder, and not the version that ran.",
+                source.path,
+            )
+            continue
+        if now is None and _is_on_disk(git, path, then):
+            logger.warning(
+                "Git no longer tracks '%s', which was loaded; the experiment has it all the same, "
+                "but your next commit will not. Run `git add %s` to keep it there.",
+                source.path,
+                source.path,
+            )
+        else:
+            logger.warning(
+                "'%s' changed after it was loaded; the experiment has the version that ran.",
+                source.path,
+            )
         yield path, then
+
+
+def _is_on_disk(git: Git, path: bytes, entry: trees.Entry) -> bool:
+    blobs = Blobs(git)
+    blobs.add(path, entry)
+    blobs.unchanged(path, entry)  # of a filter that fails there is nothing to tell here
+    found = blobs.result().get(path)
+    return found is not None and found[1] == entry[1]
 
 
 def _is_overlooked(git: Git, path: str) -> bool:

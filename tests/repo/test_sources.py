@@ -103,6 +103,37 @@ def test_a_module_deleted_during_the_run_is_saved_as_it_ran(repos, load):
     assert "src/train.py" in repo.git("ls-tree", "-r", "--name-only", commit).splitlines()
 
 
+def test_a_script_that_is_taken_out_of_the_index_did_not_change(repos, load, caplog):
+    repo = repos.make("git_and_dvc")
+    repo.git("rm", "-q", "--cached", "src/train.py")
+    load(repo.root / "src" / "train.py", "__main__")
+    sources.script(context.detect())
+    found = sources.loaded(context.detect())
+    record = record_of(repo, sources=found)
+    write_run(record.dir)
+    commit = experiments.save(record, Outcome())
+    assert repo.git("show", f"{commit}:src/train.py") == repo.git("show", "HEAD:src/train.py")
+    (warning,) = caplog.messages
+    assert warning.startswith("Git no longer tracks 'src/train.py', which was loaded;"), "untrue"
+
+
+def test_of_a_module_that_became_a_folder_the_folder_is_saved_and_told(repos, load, caplog):
+    repo = repos.make("git_and_dvc")
+    repo.write("model.py", "x = 1\n")
+    repo.commit("model.py")
+    load(repo.root / "model.py")
+    found = sources.loaded(context.detect())
+    record = record_of(repo, sources=found)
+    write_run(record.dir)
+    (repo.root / "model.py").unlink()
+    repo.write("model.py/inner.py", "x = 2\n")
+    repo.git("add", "model.py")
+    commit = experiments.save(record, Outcome())
+    assert repo.git("show", f"{commit}:model.py/inner.py") == "x = 2"
+    (warning,) = caplog.messages
+    assert "has the folder, and not the version that ran" in warning, "untrue"
+
+
 def test_a_module_that_another_commit_lacks_is_saved_as_it_ran(repos, load, caplog):
     repo = repos.make("git_and_dvc")
     load(repo.root / "src" / "train.py", "__main__")
