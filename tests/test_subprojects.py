@@ -160,9 +160,19 @@ def test_a_dvcyaml_inside_the_project_is_not_warned_of(monorepo, caplog, path):
     assert told(caplog) == [], "a dvc.yaml that DVC reads was warned of"
 
 
-def test_a_folder_outside_of_git_is_logged_all_the_same(monorepo, tmp_path, caplog):
-    with Live(tmp_path / "elsewhere", exp_name="mine") as live:
+@pytest.mark.parametrize("link", [False, True])
+def test_a_folder_outside_of_git_is_warned_of_and_logged_all_the_same(
+    monorepo, tmp_path, caplog, link
+):
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    if link:
+        Path("dvclive").symlink_to(folder)
+    with Live("dvclive" if link else folder, exp_name="mine") as live:
+        [warning] = told(caplog)
+        assert "outside of the Git repository" in warning, "the warning comes too late"
+        assert ("'dvclive' leads to" in warning) == link, "it does not say how"
         live.log_metric("acc", 1)
-    assert (tmp_path / "elsewhere" / "metrics.json").is_file()
+    assert (folder / "metrics.json").is_file()
     assert "mine" in monorepo.experiments(), "the code that ran is saved"
-    assert any("outside of the Git repository" in line for line in told(caplog))
+    assert told(caplog) == [warning], "the same is told again at the end"

@@ -127,7 +127,7 @@ class DvcBackend:
             left = recovery.recover_before(self._context, layout.root, self._redraw)
             _refuse_second_run(layout, journal.holder_of(layout.root, self._context.dvc_root))
         self._layout = layout
-        for warning in (*self._strayed(layout), *self._outputs.judge_run(layout)):
+        for warning in (*self._strayed(layout, saves=saves), *self._outputs.judge_run(layout)):
             logger.warning("%s", warning)
         if saves:
             self._record = self._new_record(layout, request)
@@ -149,10 +149,13 @@ class DvcBackend:
         self._watchers = Watchers(self._context.watched_root)
         self._watchers.begin(self.run.name, saves=saves)
 
-    def _strayed(self, layout: Layout) -> Iterator[str]:
+    def _strayed(self, layout: Layout, *, saves: bool) -> Iterator[str]:
         folder = surroundings.strayed(self._context, layout.root)
         if folder is not None:
             yield folder
+        outside = surroundings.outside_of_git(self._context, layout.root, layout.given)
+        if saves and outside is not None:
+            yield outside
         if layout.given_dvcyaml is not None and layout.dvcyaml.parent != layout.root:
             file = surroundings.strayed_dvcyaml(self._context, layout.dvcyaml, layout.shown_dvcyaml)
             if file is not None:

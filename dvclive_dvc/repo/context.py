@@ -166,6 +166,18 @@ def strayed(context: Context, folder: Path) -> str | None:
     )
 
 
+def outside_of_git(context: Context, folder: Path, shown: str) -> str | None:
+    """What to warn of where the folder of a run that is saved is none that Git could keep."""
+    if context.git_root is None or folder.is_relative_to(context.git_root):
+        return None
+    there = f"'{shown}'" if shown == str(folder) else f"'{shown}' leads to '{folder}', which"
+    return (
+        f"The run's folder {there} is outside of the Git repository '{context.git_root}', so the "
+        "experiment will be without the run's metrics, parameters and plots. Give the run a folder "
+        "in the repository, and none that is a link out of it."
+    )
+
+
 def _git_place(here: Path, environ: Mapping[str, str]) -> Place | None:
     if not environ.get("GIT_DIR") and not any(
         os.path.lexists(folder / ".git") for folder in (here, *here.parents)

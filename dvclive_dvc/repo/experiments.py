@@ -386,11 +386,12 @@ def _own_files(
     ):
         path = os.fsencode(one)
         if path != root and not path.startswith(root + b"/"):
-            logger.warning(
-                "'%s' is outside of the Git repository '%s', so the experiment is without it.",
-                one,
-                record.git_root,
-            )
+            if not one.is_relative_to(record.dir):  # of its folder the run was told as it began
+                logger.warning(
+                    "'%s' is outside of the Git repository '%s', so the experiment is without it.",
+                    one,
+                    record.git_root,
+                )
             continue
         if any(include.within(path, output) for output in kept_by_dvc):
             continue
