@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from .yamltext import Node
 
 SECTIONS = ("params", "metrics", "plots", "artifacts")
-# What DVC's schema (dvc.schema.MULTI_STAGE_SCHEMA) asks of a section; `plots` was a mapping once.
-_DUE: dict[str, tuple[tuple[type, ...], str]] = {
-    "params": ((list,), "a list"),
-    "metrics": ((list,), "a list"),
-    "plots": ((list, dict), "a list"),
-    "artifacts": ((dict,), "a mapping"),
-    "stages": ((dict,), "a mapping"),
-    "vars": ((list,), "a list"),
-    "datasets": ((list,), "a list"),
+# What DVC's schema (dvc.schema.MULTI_STAGE_SCHEMA) asks of a section.
+_DUE: dict[str, tuple[type, str]] = {
+    "params": (list, "a list"),
+    "metrics": (list, "a list"),
+    "plots": (list, "a list"),
+    "artifacts": (dict, "a mapping"),
+    "stages": (dict, "a mapping"),
+    "vars": (list, "a list"),
+    "datasets": (list, "a list"),
 }
 
 # -- whose an entry is ---------------------------------------------------------------------
@@ -158,9 +158,7 @@ def _plan(entries: list[Any], section: _Section) -> Plan:
     return plan
 
 
-def _sections(
-    entries: Entries, file: Path, owned: Owned, document: Mapping[str, Any]
-) -> dict[str, _Section]:
+def _sections(entries: Entries, file: Path, owned: Owned) -> dict[str, _Section]:
     folder = file.parent
     whole = owned.whole(file)
     before = owned.before or Entries()
@@ -182,9 +180,7 @@ def _sections(
     return {
         "params": listed(entries.params, before.params),
         "metrics": listed(entries.metrics, before.metrics),
-        "plots": _plots(
-            entries, folder, owned, as_pairs=isinstance(document.get("plots"), dict), whole=whole
-        ),
+        "plots": _plots(entries, folder, owned, whole=whole),
         "artifacts": _artifacts(entries, folder, owned, whole=whole),
     }
 
@@ -199,7 +195,7 @@ def _name(entry: Any) -> Any:
 
 
 def _config(entry: Any) -> dict[str, Any]:
-    """The configuration of a plot's entry; empty for the bare-string form."""
+    """What an entry says under its name; empty for the bare-string form."""
     value: Any = None
     if isinstance(entry, tuple):
         value = entry[1]
@@ -214,9 +210,7 @@ def _is_named(entry: Any) -> bool:
     return isinstance(_config(entry).get("y"), dict)
 
 
-def _plots(
-    entries: Entries, folder: Path, owned: Owned, *, as_pairs: bool, whole: bool
-) -> _Section:
+def _plots(entries: Entries, folder: Path, owned: Owned, *, whole: bool) -> _Section:
     before = {str(plot.path): plot for plot in owned.before.plots} if owned.before else {}
 
     def mine(entry: Any) -> str | None:
@@ -234,8 +228,6 @@ def _plots(
             if old is not None and config == _config(old):
                 return old
             name = _shown(plot.path, folder) if old is None else _name(old)
-            if as_pairs:
-                return (name, config or None)
             return {name: config} if config else name
 
         return make
@@ -337,7 +329,7 @@ def merge(text: str | None, entries: Entries, *, file: Path, owned: Owned) -> st
     document, is_plain = _document(text, file)
     plans: dict[str, Plan] = {}
     expected = dict(document)
-    for name, section in _sections(entries, file, owned, document).items():
+    for name, section in _sections(entries, file, owned).items():
         there = _entries_of(document.get(name))
         plan = _plan(there, section)
         if plan.changed:
@@ -392,8 +384,6 @@ def carried_over(text: str, arrived: str, ran: str, *, file: Path, root: Path) -
         return _is_of(entry, file, lambda path: path.is_relative_to(root))
 
     for name in SECTIONS:
-        if type(now.get(name)) is not type(document.get(name) or now.get(name)):
-            raise _cannot_edit(file, f"'{name}' is a list in one commit and a mapping in the other")
         foreign = _entries_of(theirs.get(name))
         wanted = {
             str(_name(entry)): entry
@@ -477,9 +467,9 @@ def _document(text: str | None, file: Path) -> tuple[dict[str, Any], bool]:
 
 
 def _wrong_kind(document: Mapping[Any, Any]) -> str | None:
-    for name, (kinds, _) in _DUE.items():
+    for name, (kind, _) in _DUE.items():
         value = document.get(name)
-        if value is not None and not isinstance(value, kinds):
+        if value is not None and not isinstance(value, kind):
             return name
     return None
 
@@ -531,10 +521,8 @@ def _entries_of(value: Any) -> list[Any]:
 def _put(document: dict[str, Any], name: str, entries: list[Any]) -> None:
     if not entries:
         document.pop(name, None)
-    elif name == "artifacts" or (isinstance(document.get(name), dict) and document[name]):
-        document[name] = dict(entries)
     else:
-        document[name] = entries
+        document[name] = _DUE[name][0](entries)
 
 
 def _in_order(

@@ -386,16 +386,6 @@ def test_a_shape_that_cannot_be_edited_in_place_is_left_alone_and_said(text):
     assert "Live(dvcyaml=" in str(caught.value), "the text says what to do"
 
 
-def test_plots_written_as_a_mapping_stay_one():
-    text = (
-        "plots:\n  a.json: {x: y}\n  dvclive/old.json:\n  dvclive/plots/metrics: {x: timestamp}\n"
-    )
-    assert into(text, Entries(plots=usual().plots)) == (
-        "plots:\n  a.json: {x: y}\n  dvclive/plots/metrics: {x: timestamp}\n"
-        "  dvclive/plots/images: null\n"
-    )
-
-
 def test_owned_entries_out_of_order_are_put_in_order_after_the_users():
     text = "plots:\n- dvclive/plots/images\n- dvclive/plots/metrics: {x: timestamp}\n- a.json\n"
     assert into(text, Entries(plots=usual().plots)) == (
@@ -548,6 +538,8 @@ def test_any_order_of_two_runs_gives_the_same_entries(file, train, evaluation, o
         ("stages: [a]\n", 1, 9, "'stages' must be a mapping"),
         ("metrics: {a: b}\n", 1, 10, "'metrics' must be a list"),
         ("plots: 3\n", 1, 8, "'plots' must be a list"),
+        ("plots: {}\n", 1, 8, "'plots' must be a list"),
+        ("stages: {}\nplots:\n  a.csv: {x: s}\n", 3, 3, "'plots' must be a list"),
         ("<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> x\n", 2, 2, "merge conflict"),
         ("a: 1\n---\nb: 2\n", 2, 1, "another document"),
         ("a: \x01\n", 1, 4, "special characters"),
@@ -930,7 +922,7 @@ def test_what_runs_added_to_another_commits_text_goes_to_the_one_that_ran(tmp_pa
 
 
 def test_what_cannot_be_carried_over_is_an_error(tmp_path):
-    with pytest.raises(RepositoryError, match="'plots' is a list in one commit"):
+    with pytest.raises(DvcyamlSyntaxError, match="'plots' must be a list"):
         carried_over(tmp_path, "plots:\n  a.csv:\n    x: b\n")
     with pytest.raises(DvcyamlSyntaxError):
         carried_over(tmp_path, "params: [\n")
