@@ -20,6 +20,9 @@ from .errors import InvalidDataTypeError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from ruamel.yaml import YAML
+    from ruamel.yaml.constructor import SafeConstructor
+
 # What YAML 1.1 counts as a line break (ruamel.yaml's scanner, which DVC reads with, does too).
 BREAKS = "\r\n\x85\u2028\u2029"
 
@@ -55,7 +58,7 @@ def plain(value: Any, name: str = "meta") -> Any:
     if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
         value = value.item()
         if isinstance(value, (str, bool, int, float)):
-            return value
+            return value if isinstance(value, str) else _number(value)
     raise InvalidDataTypeError(
         name, type(value), "text, numbers, booleans, None, and lists and mappings of these"
     )
@@ -65,7 +68,15 @@ def _number(value: bool | float | None) -> Any:
     # The base types' own methods, so that an IntEnum or a NumPy float64 is written as a number.
     if value is None or isinstance(value, bool):
         return value
-    return int(value) if isinstance(value, int) else float(value)
+    return int(value) if isinstance(value, int) else real(value)
+
+
+def real(value: float) -> float:
+    """The plain float, a NaN as the one object `math.nan`, as `parser` gives it.
+
+    No NaN equals another, but lists and mappings are equal where their items are the same object.
+    """
+    return math.nan if math.isnan(value) else float(value)
 
 
 def _key(key: Any, name: str) -> Any:
@@ -252,15 +263,30 @@ def _read_scalar(text: str) -> str:
     return text
 
 
+def parser(*, pure: bool | None = None) -> YAML:
+    """A parser of values, to which each NaN is the one that `real` makes of it."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML(typ="safe", pure=pure)
+    yaml.Constructor = _constructor()
+    return yaml
+
+
+@lru_cache(maxsize=1)
+def _constructor() -> type[SafeConstructor]:
+    from ruamel.yaml.constructor import SafeConstructor
+
+    return type("Constructor", (SafeConstructor,), {"nan_value": math.nan})
+
+
 def load(text: str) -> Any:
     """The value DVC would read from `text`. Raises YamlProblem."""
-    from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an anchor used twice is the user's affair
-            return YAML(typ="safe", pure=True).load(text)
+            return parser(pure=True).load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)

@@ -242,6 +242,38 @@ def test_a_value_yaml_has_no_form_for_is_refused_before_anything_is_written(tmp_
     assert not place.dvcyaml.exists()
 
 
+@pytest.mark.parametrize("dvcyaml", [True, "dvc.yaml"])
+def test_a_nan_in_an_artifacts_description_keeps_no_later_entry_out(repos, caplog, dvcyaml):
+    repos.make("git_and_dvc")
+    Path("dvc.yaml").write_text("# mine\nartifacts:\n  b:\n    path: b.pt\n    meta: {x: .nan}\n")
+    Path("a.pt").write_text("weights")
+
+    def log(live: Live) -> tuple[int, int]:
+        meta = {"val_loss": float("nan"), "folds": [{"loss": float("nan")}, 0.5]}
+        live.log_artifact("a.pt", type="model", meta=meta)
+        live.next_step()
+        live.make_dvcyaml()
+        written = Path(live.dvc_file).stat()
+        return written.st_ino, written.st_mtime_ns
+
+    with caplog.at_level("WARNING", "dvclive_dvc"):
+        with Live(report=None, dvcyaml=dvcyaml) as live:
+            first = log(live)
+            assert log(live) == first, "the same, logged again, rewrites the file"
+            live.log_metric("loss", 1.0)
+            live.log_param("lr", 0.1)
+        with Live(report=None, dvcyaml=dvcyaml, resume=True) as live:
+            before = log(live)
+            assert log(live) == before
+    assert not [text for text in caplog.messages if "dvc.yaml" in text]
+    text = Path(live.dvc_file).read_text()
+    assert text.startswith("# mine\n") == (dvcyaml == "dvc.yaml")
+    document = yamltext.load(text)
+    assert {"params", "metrics", "plots"} <= document.keys(), "what came after it is missing"
+    meta = document["artifacts"]["a"]["meta"]
+    assert str(meta) == "{'val_loss': nan, 'folds': [{'loss': nan}, 0.5]}"
+
+
 # -- what is the user's comes through byte for byte ------------------------------------------
 
 PIPELINE = """\

@@ -142,6 +142,16 @@ def test_values_are_brought_to_the_types_of_yaml():
     assert type(plain["kind"]) is str
 
 
+def test_a_nan_that_is_written_and_read_compares_as_the_same_at_every_depth():
+    np = pytest.importorskip("numpy")
+    value = {"a": float("nan"), "b": [np.float32("nan"), {"c": np.float64("nan")}]}
+    value[float("nan")] = -float("nan")
+    plain = yamltext.plain(value)
+    assert plain == yamltext.plain(value)
+    assert yamltext.load(yamltext.emit(plain)) == plain
+    assert yamltext.load("a: [.NaN, {b: .nan}]\n") == yamltext.load("{a: [.nan, {b: .NAN}]}\n")
+
+
 @pytest.mark.parametrize("value", [object(), b"bytes", {("a", "b"): 1}, {"a": [print]}, 1j])
 def test_a_value_yaml_has_no_form_for_is_refused(value):
     with pytest.raises(InvalidDataTypeError, match="meta"):

@@ -19,7 +19,7 @@ import types
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .. import files
+from .. import files, yamltext
 from ..errors import InvalidNameError, InvalidParameterTypeError
 from . import names
 
@@ -112,7 +112,7 @@ def _scalar(name: str, value: Any) -> Any:
             raise _refused(name, "is an integer of more digits than Python reads") from error
         return number
     if isinstance(value, float):
-        return float(value)
+        return yamltext.real(value)
     text = str.__str__(value)
     try:
         text.encode()
@@ -235,7 +235,6 @@ def read(path: Path) -> dict[str, Any]:
 
     Raises ValueError where it is no YAML mapping, as a crash of another writer may leave it.
     """
-    from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
@@ -243,7 +242,7 @@ def read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     try:
-        document = YAML(typ="safe").load(text.decode())
+        document = yamltext.parser().load(text.decode())
     except YAMLError as error:
         msg = f"{path} is not YAML: {error}"
         raise ValueError(msg) from error

@@ -360,13 +360,13 @@ def test_what_is_set_aside_never_takes_the_place_of_another():
 
 def test_parameters_of_the_users_stay_where_the_run_logs_none_or_the_same(caplog):
     Path("out").mkdir()
-    text = "lr: 0.1\nlayers:\n- 1\n"
+    text = "lr: 0.1\nlayers:\n- 1\nclip: .nan\n"
     Path("out/params.yaml").write_text(text)
     live("out", dvcyaml=False, report=None).end()
     assert Path("out/params.yaml").read_text() == text
     with live("out", dvcyaml=False, report=None) as run:
-        run.log_params(params.read(Path(run.params_file)))
-    assert params.read(Path("out/params.yaml")) == {"lr": 0.1, "layers": [1]}
+        run.log_params(yaml.safe_load(text))
+    assert params.read(Path("out/params.yaml")) == {"lr": 0.1, "layers": [1], "clip": math.nan}
     assert not warned(caplog)
     assert not Path("out/params.yaml.orig").exists()
 
