@@ -163,6 +163,9 @@ class Outcome:
 class Tracked:
     """What became of an artifact.
 
+    path:    where it lies, for a dvc.yaml to name it: as given, the symlinks of the folders over
+             it resolved. Through one a path may lead out of the repository, or where DVC follows
+             none. A path that is a symlink itself stays one.
     pointer: its `.dvc` file; None where nothing was cached.
     owner:   what else answers for the path (a stage's address), where something does.
     """
@@ -196,6 +199,8 @@ class Backend(Protocol):
 
     def track(self, path: Path, *, cache: bool = True) -> Tracked:
         """Caches the file or folder at `path`, writes its `.dvc` file, makes Git ignore it.
+
+        It is described by the path that is returned, also where it could not be cached.
 
         With `cache=False` it only checks that the path may be described. Raises
         `errors.ArtifactError` for a path that cannot be tracked, with nothing written.

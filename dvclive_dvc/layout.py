@@ -16,6 +16,11 @@ DVCYAML_NAME = "dvc.yaml"
 DRAWN_BY = "Drawn by dvclive_dvc"
 
 
+def resolved(path: Path) -> Path:
+    """Absolute, the symlinks of the parents resolved; a path that is a symlink stays itself."""
+    return Path(os.path.realpath(path.parent)) / path.name
+
+
 @dataclass(frozen=True)
 class Layout:
     """The paths of one run, made absolute once so that `os.chdir` later moves nothing.

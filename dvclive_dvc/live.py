@@ -548,14 +548,14 @@ class Live:
                     self._losses.note(self._layout.artifacts_dir / target.name, error)
                     return
             try:
-                self._backend.track(target, cache=cache)
+                tracked = self._backend.track(target, cache=cache)
             except ArtifactError:
                 if fresh_copy:
                     artifacts.discard(target, self._copies)
                 raise
             if entry is not None:
                 key, artifact = entry
-                artifact = dataclasses.replace(artifact, path=target)
+                artifact = dataclasses.replace(artifact, path=tracked.path)
                 known = self._artifacts.get(key) == artifact
                 self._artifacts[key] = artifact
                 self._describe_what_is_new(known=known)

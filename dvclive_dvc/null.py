@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from . import dvcyaml
 from .backend import Entries, Outcome, Request, Run, Tracked
 from .errors import ArtifactNotFoundError
+from .layout import resolved
 from .notices import logger
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class NullBackend:
                 "Run `git init && dvc init` to have one.",
                 path,
             )
-        return Tracked(path)
+        return Tracked(resolved(path))
 
     def describe(self, entries: Entries) -> None:
         """Merges the entries into the run's dvc.yaml, as every backend does."""

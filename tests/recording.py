@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from dvclive_dvc import dvcyaml
 from dvclive_dvc.backend import Entries, Mode, Outcome, Request, Run, Tracked
 from dvclive_dvc.errors import ArtifactNotFoundError
+from dvclive_dvc.layout import resolved
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +60,7 @@ class RecordingBackend:
             for file in files:
                 digest.update(file.read_bytes())
             self.objects[path] = digest.hexdigest()
-        return Tracked(path)
+        return Tracked(resolved(path))
 
     def describe(self, entries: Entries) -> None:
         self.described.append(entries)

@@ -159,6 +159,21 @@ class BackendContract:
         assert isinstance(tracked, Tracked)
         assert tracked.path == path
 
+    @pytest.mark.parametrize("cache", [True, False])
+    @pytest.mark.parametrize("link", ["above", "inside"])
+    def test_track_resolves_the_links_of_the_folders_over_the_path(self, begin, link, cache):
+        begun = begin()
+        path = begun.file("model.pt")
+        folder = begun.folder.with_name("above") if link == "above" else begun.folder / "inside"
+        folder.symlink_to(begun.folder)
+        assert begun.backend.track(folder / "model.pt", cache=cache).path == path
+
+    def test_a_path_that_is_a_link_stays_itself(self, begin):
+        begun = begin()
+        path = begun.folder / "latest.pt"
+        path.symlink_to(begun.file("model.pt"))
+        assert begun.backend.track(path, cache=False).path == path
+
     def test_a_pointer_that_track_names_is_there(self, begin):
         begun = begin()
         pointer = begun.backend.track(begun.file("model.pt")).pointer
@@ -336,8 +351,10 @@ class BackendContract:
         for name in (".git", ".dvc"):
             if (place / name).exists():
                 (place / name).rename(place / f"was{name}")
+        (place / "here").symlink_to(place)
         with caplog.at_level(logging.WARNING):
             assert begun.backend.track(path).path == path
+            assert begun.backend.track(place / "here" / path.name).path == path
             begun.backend.describe(Entries(metrics=(begun.layout.metrics_file,)))
             begun.backend.step(3)
             saved = begun.backend.save(Outcome())

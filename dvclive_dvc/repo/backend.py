@@ -20,6 +20,7 @@ from ..errors import (
     RepositoryFormatError,
     RunInProgressError,
 )
+from ..layout import resolved
 from ..notices import logger
 from . import autopush, former, initialise, join, journal, recovery, saving, sources
 from . import context as surroundings
@@ -28,7 +29,7 @@ from .git import Git
 from .gitignore import line_for
 from .include import included
 from .naming import choose_name
-from .outputs import Logged, Outputs, resolved
+from .outputs import Logged, Outputs
 from .record import Record
 from .snapshot import submodule_around
 from .templates import Templates
@@ -265,8 +266,9 @@ class DvcBackend:
             raise ArtifactNotFoundError(
                 f"Artifact '{path}' does not exist. Write it before it is logged."
             )
+        place = resolved(path)
         try:
-            return self._track(path, cache=cache)
+            return self._track(path, place, cache=cache)
         except CallerError:
             raise
         except Exception as error:  # noqa: BLE001 - a training must not die of its logger
@@ -277,10 +279,9 @@ class DvcBackend:
                 path,
             )
             logger.debug("caching failed", exc_info=True)
-            return Tracked(path)
+            return Tracked(place)
 
-    def _track(self, path: Path, *, cache: bool) -> Tracked:
-        place = resolved(path)
+    def _track(self, path: Path, place: Path, *, cache: bool) -> Tracked:
         real = Path(os.path.realpath(place)) if place.is_symlink() else place
         _refuse_outside(path, place.parent, real, self._context)
         self._refuse_artifact_in_submodule(path, place.parent)
@@ -288,11 +289,11 @@ class DvcBackend:
             root = self._context.dvc_root or self._context.git_root
             assert root is not None  # noqa: S101 - for the type checker
             check_described(path, root)
-            return Tracked(path, owner=self._outputs.covers(place))
+            return Tracked(place, owner=self._outputs.covers(place))
         verdict = self._outputs.judge(place, self._artifacts)
         if not verdict.cache:
             self._outputs.tell(verdict)
-            return Tracked(path, owner=verdict.owner)
+            return Tracked(place, owner=verdict.owner)
         _refuse_around(path, real, self._layout)
         objects = self._artifact_cache(path)
         seen = objects.look(path)
@@ -302,7 +303,7 @@ class DvcBackend:
         self._note(added.pointer, added.gitignore)
         self._note_content(added)
         self._outputs.tell(verdict)
-        return Tracked(path, pointer=added.pointer)
+        return Tracked(place, pointer=added.pointer)
 
     def _artifact_cache(self, path: Path) -> ArtifactCache:
         if self._cache is None:

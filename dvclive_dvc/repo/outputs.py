@@ -61,11 +61,6 @@ class _Claim:
 # -- pure: paths by components -------------------------------------------------------------
 
 
-def resolved(path: Path) -> Path:
-    """Absolute, the symlinks of the parents resolved; a path that is a symlink stays itself."""
-    return Path(os.path.realpath(path.parent)) / path.name
-
-
 def relation(path: Path, other: Path) -> str | None:
     """How `path` lies to `other`: "equal", "inside", "contains"; None when they are apart."""
     if path == other:
@@ -269,7 +264,7 @@ class Logged:
 class Outputs:
     """What the repository around a run already owns; asked before anything is cached.
 
-    It is asked of paths as `resolved` gives them.
+    It is asked of paths as `layout.resolved` gives them.
 
     Nothing is read before it is needed. A dvc.yaml is read and parsed once: its stages do not
     change under a run.

@@ -253,6 +253,31 @@ def test_what_is_only_described_is_not_judged_as_what_is_cached(repos, caplog, m
     assert "path: ../out" in (repo.root / "dvclive/dvc.yaml").read_text()
 
 
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("link", ["../above", "sub/up"])
+def test_a_path_through_a_link_is_described_where_it_lies(repos, caplog, link, shared, cache):
+    repo = repos.make("git_and_dvc")
+    repo.write("sub/model.pt", "weights")
+    (repo.root / link).symlink_to(repo.root)
+    options = {"report": None, "dvcyaml": "dvc.yaml" if shared else True}
+    caplog.set_level("WARNING", logger="dvclive_dvc")
+    for resume in (False, True):
+        with Live(resume=resume, exp_name=f"resumed-{resume}", **options) as live:
+            path = repo.root / link / "sub/model.pt"
+            live.log_artifact(path, name="m", type="model", cache=cache)
+    assert caplog.text == "", "what lies in the repository is told to be outside of it"
+    described = "sub/model.pt" if shared else "../sub/model.pt"
+    assert f"path: {described}\n" in Path(live.dvc_file).read_text()
+    for name in ("resumed-False", "resumed-True"):
+        assert ("sub/model.pt.dvc" in held_by(repo, name)) == cache
+    if cache:
+        key = "m" if shared else "dvclive:m"
+        repo.git("tag", "-am", "v1", f"{key.replace(':', '=')}@v1.0.0", repo.experiments()[name])
+        dvc_inside("artifacts", "get", ".", key, "-o", "fetched.pt")
+        assert Path("fetched.pt").read_text() == "weights"
+
+
 @pytest.mark.parametrize("path", ["pipe", ".git/HEAD", ".dvc/config"])
 def test_what_can_be_no_artifact_is_not_described_either(repos, path):
     repo = repos.make("git_and_dvc")

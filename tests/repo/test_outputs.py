@@ -15,11 +15,11 @@ from situations import dvc, git, python, run
 from dvclive_dvc import Live
 from dvclive_dvc.backend import Mode
 from dvclive_dvc.errors import ArtifactConflictError, ArtifactError
-from dvclive_dvc.layout import Layout
+from dvclive_dvc.layout import Layout, resolved
 from dvclive_dvc.repo import outputs
 from dvclive_dvc.repo.context import detect
 from dvclive_dvc.repo.git import Git
-from dvclive_dvc.repo.outputs import Logged, Outputs, relation, resolved
+from dvclive_dvc.repo.outputs import Logged, Outputs, relation
 
 INSIDE = [Mode.REPRO, Mode.EXP_RUN]
 OUTSIDE = (Mode.STANDALONE, None)
@@ -627,7 +627,8 @@ ASK = """\
 import sys
 from pathlib import Path
 from dvclive_dvc.repo.context import detect
-from dvclive_dvc.repo.outputs import Logged, Outputs, resolved
+from dvclive_dvc.layout import resolved
+from dvclive_dvc.repo.outputs import Logged, Outputs
 
 Path(sys.argv[1]).write_text("bytes")
 judged = Outputs(detect())
