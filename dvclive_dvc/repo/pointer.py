@@ -10,9 +10,11 @@ import hashlib
 import io
 import json
 import re
+from pprint import pformat
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ArtifactConflictError, ArtifactError
+from ..yamltext import YamlProblem, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -106,11 +108,15 @@ def updated(text: str, name: str, content: Content) -> str:
     if _says(out, content):
         return text
     wanted = _values(content)
-    node = _child(root, "outs").value[0]
     gone = [key for key in (*_VALUES, *_STALE) if key in out and key not in wanted]
-    if node.flow_style or node.value[0][0].value in gone:
-        return with_checksum(_rewritten(document, out, wanted, gone))
-    return with_checksum(_edited(text, node, out, wanted, gone))
+    plain = _loaded(text, name)
+    kept = {key: value for key, value in plain["outs"][0].items() if key not in gone}
+    due = {**plain, "outs": [{**kept, **wanted}]}
+    node = _child(root, "outs").value[0]
+    new = _edited(text, node, out, wanted, gone) if _can_be_edited(node, gone) else text
+    if not _reads_as(new, due):
+        new = _rewritten(document, wanted, gone)
+    return with_checksum(new if _reads_as(new, due) else _dump(due))
 
 
 def with_checksum(text: str) -> str:
@@ -123,7 +129,7 @@ def with_checksum(text: str) -> str:
         return text
     from ruamel.yaml import YAML
 
-    document = YAML(typ="safe").load(text)
+    document = load(text)
     place = _child(YAML(typ="rt", pure=True).compose(text), "md5")
     # dvc/stage/utils.py, `compute_md5`.
     counted = {key: value for key, value in document.items() if key not in {"md5", "meta", "desc"}}
@@ -132,7 +138,12 @@ def with_checksum(text: str) -> str:
     data = json.dumps(_without(counted, _UNCOUNTED), sort_keys=True).encode()
     checksum = hashlib.md5(data, usedforsecurity=False).hexdigest()
     start, end = place.start_mark.index, place.end_mark.index
-    return text[:start] + _scalar(checksum) + text[end:]
+    new = text[:start] + _scalar(checksum) + text[end:]
+    if _reads_as(new, {**document, "md5": checksum}):
+        return new
+    kept = YAML(typ="rt").load(text)
+    kept["md5"] = checksum
+    return _dump(kept)
 
 
 def _without(value: Any, names: frozenset[str]) -> Any:
@@ -192,11 +203,22 @@ def _parse(text: str, name: str) -> tuple[Any, Any]:
         document = YAML(typ="rt").load(text)
         root = YAML(typ="rt", pure=True).compose(text)
     except YAMLError as error:
-        raise ArtifactConflictError(
-            f"'{name}.dvc' exists and is no YAML that DVC could read ({_first_line(error)}). "
-            "Repair it, or delete it, before the artifact is logged."
-        ) from error
+        raise _unreadable(name, error) from error
     return document, root
+
+
+def _loaded(text: str, name: str) -> Any:
+    try:
+        return load(text)
+    except YamlProblem as problem:  # a tag, which a round trip alone does not mind
+        raise _unreadable(name, problem) from problem
+
+
+def _unreadable(name: str, error: Exception) -> ArtifactConflictError:
+    return ArtifactConflictError(
+        f"'{name}.dvc' exists and is no YAML that DVC could read ({_first_line(error)}). "
+        "Repair it, or delete it, before the artifact is logged."
+    )
 
 
 def _first_line(error: Exception) -> str:
@@ -245,8 +267,29 @@ def _child(node: Any, key: str) -> Any:
     return next(value for name, value in node.value if name.value == key)
 
 
-def _rewritten(document: Any, out: Any, wanted: dict[str, Any], gone: list[str]) -> str:
-    # As DVC itself would: through a round trip, which may lay the lines out anew.
+def _can_be_edited(node: Any, gone: list[str]) -> bool:
+    """Whether an output is laid out in lines of its own keys, and stays so without those `gone`."""
+    own = [key.value for key, _ in node.value]
+    return not node.flow_style and own[0] not in gone and {"path", *gone}.issubset(own)
+
+
+def _reads_as(text: str, document: Any) -> bool:
+    """Whether DVC would read just this document from the text.
+
+    An edit goes by the places of values: one with an anchor takes that along, and that of an
+    alias is where its anchor stands.
+    """
+    try:
+        # As text, which sorts the keys and takes a NaN for the same as another.
+        return pformat(load(text)) == pformat(document)
+    except YamlProblem:
+        return False
+
+
+def _rewritten(document: Any, wanted: dict[str, Any], gone: list[str]) -> str:
+    # As DVC itself would: through a round trip, which may lay the lines out anew. What an anchor
+    # shares with the output has to stay what it is elsewhere.
+    out = document["outs"][0] = document["outs"][0].copy()
     for key in gone:
         del out[key]
     for place, (key, value) in enumerate(wanted.items()):

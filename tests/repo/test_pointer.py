@@ -162,6 +162,34 @@ def test_any_way_to_write_it_is_understood(text):
     assert pointer.updated(new, "m.pt", FOLDER) == new
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"outs:\n- md5: &h {A}\n  size: 3\n  hash: md5\n  path: m.pt\nmeta:\n  checked: *h\n",
+        f"meta: {{was: &m {A}}}\nouts:\n- md5: *m\n  size: 3\n  hash: md5\n  path: m.pt\n",
+        f"meta: {{n: &n 3}}\nouts:\n- md5: {A}\n  size: *n\n  hash: md5\n  path: m.pt\n",
+        f"meta:\n  all: &a\n    md5: {A}\n    size: 3\n    path: m.pt\nouts:\n- *a\n",
+        f"meta: {{a: &a {{md5: {A}, isexec: true}}}}\nouts:\n- <<: *a\n  path: m.pt\n",
+        f"meta: {{a: &a {{path: m.pt}}}}\nouts:\n- md5: {A}\n  <<: *a\n",
+        f"meta: {{sum: &s {A}, n: .nan}}\nmd5: *s\ndeps:\n- path: x\nouts:\n- path: m.pt\n",
+    ],
+)
+@pytest.mark.parametrize("content", [Content(B, 77), FOLDER])
+def test_what_an_anchor_shares_with_the_output_stays_what_it_was(text, content):
+    before = YAML(typ="safe").load(text)
+    new = pointer.updated(f"# mine\n{text}", "m.pt", content)
+    after = YAML(typ="safe").load(new)
+    assert str(after["meta"]) == str(before["meta"]), "the user's own values changed"
+    assert after["outs"] == YAML(typ="safe").load(pointer.fresh("m.pt", content))["outs"]
+    assert pointer.updated(new, "m.pt", content) == new
+
+
+def test_a_value_with_an_anchor_is_updated_as_dvc_does():
+    text = f"# mine\nouts:\n- md5: {{}}{A}\n  size: 3\n  hash: md5\n  path: m.pt\nmeta: [{{}}]\n"
+    new = pointer.updated(text.format("&h ", "*h"), "m.pt", Content(B))
+    assert new == text.format("", f"&h {A}").replace(A, B, 1)
+
+
 def test_the_hash_of_older_dvc_versions_is_brought_up_to_date():
     old = f"outs:\n- md5: {A}\n  size: 3\n  path: m.pt\n"
     assert pointer.updated(old, "m.pt", FILE) == pointer.fresh("m.pt", FILE)
