@@ -74,6 +74,29 @@ class DvcIgnore:
         return DvcIgnoreFilter(self._repo.fs, self._repo.root_dir)
 
 
+def leaves_out(file: Path, root: Path) -> bool:
+    """Whether a rule keeps a dvc.yaml or `.dvc` file of the project at `root` from DVC.
+
+    DVC is not loaded where no `.dvcignore` over the file has a rule: `dvc init` writes one of
+    comments alone.
+    """
+    if not any(_has_rule(folder / NAME) for folder in file.parents if folder.is_relative_to(root)):
+        return False
+    from dvc.fs import localfs
+    from dvc.ignore import DvcIgnoreFilter
+
+    # As DVC asks before it loads one (dvc/dvcfile.py, `FileMixin._load`).
+    return bool(DvcIgnoreFilter(localfs, str(root)).is_ignored_file(str(file)))
+
+
+def _has_rule(file: Path) -> bool:
+    try:
+        lines = file.read_bytes().splitlines()
+    except OSError:
+        return False
+    return any(line.strip() and not line.startswith(b"#") for line in lines)
+
+
 def _is_plain(ignore: Any, folder: Path) -> bool:
     ignore(str(folder), [], [])  # makes it read the `.dvcignore` files on the way
     try:

@@ -9,6 +9,8 @@ Looked up from the path outwards, never by reading the whole repository:
 - `.dvc` files: `<name>.dvc` beside the path and beside each folder over it, and those lying in
   the folders over it whose own name is not what they track (`wdir`, or a `path` changed by
   hand). Inside the path only when it is a folder.
+
+One that a `.dvcignore` rule leaves out owns nothing: DVC does not look at it.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from ..errors import ArtifactConflictError, RepositoryError
 from ..layout import DVCYAML_NAME
 from ..notices import logger
 from ..yamltext import YamlProblem, load
+from . import dvcignore
 from .git import Git
 from .snapshot import named_like
 
@@ -289,7 +292,7 @@ class Outputs:
         self._refuse_overlap(path, own)
         if self._context.dvc_root is None:
             return Verdict(cache=True)
-        owner = _owner(path, self._stage_claims(path, everywhere=True))
+        owner = self._owner(path, self._stage_claims(path, everywhere=True))
         if owner is not None:
             return self._owned_by_stage(path, owner)
         return Verdict(cache=True, warning=self._how_to_declare(path))
@@ -303,7 +306,7 @@ class Outputs:
         if self._context.dvc_root is None:
             return
         for claim in self._stage_claims(path, everywhere=True, also=inside):
-            if relation(path, claim.path) == "contains":
+            if relation(path, claim.path) == "contains" and self._counts(claim.file):
                 raise ArtifactConflictError(
                     f"Artifact '{self._shown(path)}' contains '{self._shown(claim.path)}', an "
                     f"output of {self._stage(claim)}: DVC does not track one inside the other. "
@@ -326,7 +329,7 @@ class Outputs:
             places.append((f"its '{self._shown(layout.dvcyaml)}'", layout.dvcyaml))
         claim: _Claim | None = None
         for name, path in places:
-            claim = _owner(path, self._stage_claims(path, everywhere=False))
+            claim = self._owner(path, self._stage_claims(path, everywhere=False))
             if claim is not None:
                 found.setdefault(claim, []).append(name)
         unseen = claim if layout.dvcyaml_on else None
@@ -351,20 +354,37 @@ class Outputs:
         """The address of the stage, or the `.dvc` file, that the path belongs to."""
         if self._context.dvc_root is None:
             return None
-        claim = _owner(path, self._stage_claims(path, everywhere=True))
+        claim = self._owner(path, self._stage_claims(path, everywhere=True))
         if claim is not None:
             return self._address(claim)
         for tracked, pointer in self._pointer_claims(path):
-            if relation(path, tracked) in _PART:
+            if relation(path, tracked) in _PART and self._counts(pointer):
                 return pointer.relative_to(self._context.dvc_root).as_posix()
         return None
 
     def kept_around(self, path: Path) -> frozenset[Path]:
         """The outputs of stages that lie in `path` or that it lies in: DVC sees to those."""
         claims = self._stage_claims(path, everywhere=False)
-        return frozenset(claim.path for claim in claims if relation(path, claim.path))
+        return frozenset(
+            claim.path
+            for claim in claims
+            if relation(path, claim.path) and self._counts(claim.file)
+        )
+
+    def _counts(self, file: Path) -> bool:
+        """Whether DVC looks at a dvc.yaml or `.dvc` file: asked of one whose claim is in the way.
+
+        Not each time a file is found: it costs a few milliseconds where there is a rule at all.
+        """
+        assert self._context.dvc_root is not None  # noqa: S101 - there is a claim
+        return not dvcignore.leaves_out(file, self._context.dvc_root)
 
     # what stages own
+
+    def _owner(self, path: Path, claims: Collection[_Claim]) -> _Claim | None:
+        """The claim that `path` is, or lies in."""
+        over = {path, *path.parents}
+        return next((one for one in claims if one.path in over and self._counts(one.file)), None)
 
     def _stage_claims(
         self, path: Path, *, everywhere: bool, also: Collection[Path] = ()
@@ -401,7 +421,7 @@ class Outputs:
             return
         for file, claims, error in _parsed_by_dvc(files, root):
             self._claims[file] = claims
-            if error is not None:
+            if error is not None and self._counts(file):
                 logger.warning(
                     "DVC cannot read the stages of '%s' (%s): artifacts are not checked against "
                     "all of their outputs. Run `dvc status` to see what is wrong there.",
@@ -489,6 +509,8 @@ class Outputs:
                     self._refuse(path, relation(path, tracked), tracked, pointer)
 
     def _refuse(self, path: Path, how: str | None, tracked: Path, pointer: Path) -> None:
+        if how is None or not self._counts(pointer):
+            return
         name, other, file = self._shown(path), self._shown(tracked), self._shown(pointer)
         if how == "inside":
             # By a `.dvc` file of another name it is not ours to cache either.
@@ -568,12 +590,6 @@ def _effect(claim: _Claim, *, unseen: bool) -> str:
     if claim.cached:
         effects.append("keeps its files in its cache instead of Git")
     return f"DVC {' and '.join(effects) or 'takes every change in it for one of the stage'}."
-
-
-def _owner(path: Path, claims: Collection[_Claim]) -> _Claim | None:
-    """The claim that `path` is, or lies in."""
-    over = {path, *path.parents}
-    return next((claim for claim in claims if claim.path in over), None)
 
 
 def _parsed_by_dvc(

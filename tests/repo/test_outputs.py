@@ -621,6 +621,46 @@ def test_other_dvc_files_are_not_opened_and_dvc_not_loaded(repos):
     assert python(WATCHED).stdout.splitlines() == ["0", "[]"]
 
 
+# -- what a `.dvcignore` leaves out ------------------------------------------------------------
+
+STAGE = "stages:\n  train:\n    cmd: x\n    outs: [{}]\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "rule"),
+    [
+        ("examples/dvc.yaml", STAGE.format("../data/model.pt"), "examples/"),
+        ("examples/dvc.yaml", STAGE.format("../data"), "examples/dvc.yaml"),
+        ("dvc.yaml", STAGE.format("data/model.pt"), "/dvc.yaml"),
+        ("data/dvc.yaml", STAGE.format("model.pt"), "data/dvc.yaml"),
+        ("data/dvc.yaml", "stages: [", "dvc.yaml"),
+        ("foo.dvc", "outs:\n- path: data\n", "foo.dvc"),
+        ("data/foo.dvc", "outs:\n- path: model.pt\n", "foo.dvc"),
+        ("data.dvc", "outs:\n- path: data\n", "/data.dvc"),
+    ],
+)
+@pytest.mark.parametrize("logged", ["data/model.pt", "data"])
+def test_what_an_ignored_file_says_of_an_artifact_does_not_count(
+    repos, caplog, file, text, rule, logged
+):
+    repo = repos.make("git_and_dvc")
+    repo.write("data/model.pt", "weights")
+    repo.write(file, text)
+    repo.write(".dvcignore", f"# mine\n{rule}\n")
+    repo.git("add", "-f", file, ".dvcignore")
+    if Path(file).parent == Path(logged):
+        repo.git("rm", "-q", "--cached", file)  # or DVC would not track the folder for Git's sake
+    judged = Outputs(place())
+    assert judged.covers(repo.root / logged) is None, "it decides whose the artifact is"
+    assert judged.judge_run(Layout.at("data/run")) == [], "it decides about the run's folder"
+    assert judged.kept_around(repo.root / logged) == frozenset()
+    with Live(report=None, save_dvc_exp=False) as live:
+        live.log_artifact(logged)
+    assert not caplog.records, caplog.text
+    assert (repo.root / f"{logged}.dvc").is_file(), "not cached"
+    assert "changed" not in dvc("status", cwd=repo.root), "DVC does not bear both"
+
+
 # -- with DVC as the one that runs -----------------------------------------------------------
 
 ASK = """\
