@@ -97,6 +97,7 @@ class GitView:
         self._repo: Any = None
         self._index: Any = None
         self._ignored: set[str] = set()  # what Git said so of
+        self._told: set[str] = set()
 
     def check(self, path: Path, pointer: Path, *, isdir: bool) -> None:
         """Raises where `path` must not become an artifact: Git has it, or would hide `pointer`.
@@ -133,6 +134,10 @@ class GitView:
             return None
         line = line_for(path.name)
         target = path.parent / NAME
+        if target.is_symlink():
+            # Git opens it with O_NOFOLLOW (since 2.32); libgit2 and `dvc add` go by what it names.
+            self._tell_of_link(path, target, line)
+            return None
         with files.locked(target):
             try:
                 before: bytes | None = target.read_bytes()
@@ -151,6 +156,21 @@ class GitView:
                 return None
             files.replace(target, after, scratch=self._scratch)
         return Edit(target, line, before, after)
+
+    def _tell_of_link(self, path: Path, target: Path, line: bytes) -> None:
+        rel = self._relative(path)
+        if not self._check_ignore(rel):
+            self._warn_once(
+                f"Git does not ignore '{rel}': '{target}' is a symbolic link, which Git does not "
+                "follow, so nothing was written there. Put a copy of the file that it names in "
+                f"its place, with the line `{os.fsdecode(line)}`, to keep the data out of Git."
+            )
+
+    def _warn_once(self, text: str) -> None:
+        """Warns once, though a checkpoint is logged every epoch."""
+        if text not in self._told:
+            self._told.add(text)
+            logger.warning("%s", text)
 
     def tracks(self, path: Path) -> bool:
         """Whether Git's index holds `path`, or anything below it."""
@@ -268,8 +288,9 @@ class GitView:
 
 def _has_line(path: Path) -> bool:
     """Whether the `.gitignore` beside `path` has the line that `hide` would write."""
+    target = path.parent / NAME
     try:
-        rules = (path.parent / NAME).read_bytes()
+        rules = b"" if target.is_symlink() else target.read_bytes()
     except OSError:
         return False
     return with_line(rules, line_for(path.name)) == rules

@@ -178,6 +178,41 @@ def test_a_rule_that_a_later_one_takes_back_is_not_added_again_but_told(root, ca
     assert "model.pt" in caplog.text
 
 
+@pytest.mark.parametrize("rules", ["", "/model.pt\n", "!*.pt\n", "*.dvc\n"])
+def test_nothing_is_written_through_a_link_that_git_does_not_follow_and_it_is_told(
+    root, caplog, rules
+):
+    path = root / "model.pt"
+    path.write_text("x")
+    (root / "shared").write_text(rules)
+    (root / ".gitignore").symlink_to("shared")
+    assert not ignored(root, path), "the situation is not what it should be"
+    view = GitView(root)
+    for _ in range(2):
+        view.check(path, root / "model.pt.dvc", isdir=False)
+        assert view.hide(path, isdir=False) is None
+    assert (root / "shared").read_text() == rules, "the user's other file was changed"
+    assert (root / ".gitignore").is_symlink()
+    [record] = caplog.records
+    text = record.getMessage()
+    assert "Git does not ignore 'model.pt'" in text
+    assert "symbolic link" in text
+    (root / ".gitignore").unlink()
+    (root / ".gitignore").write_text(text.split("`")[1])
+    assert ignored(root, path), "the advice does not help"
+
+
+def test_a_link_for_a_gitignore_does_not_matter_where_another_rule_ignores_the_path(root, caplog):
+    path = root / "model.pt"
+    path.write_text("x")
+    (root / "shared").write_text("!*.pt\n")
+    (root / ".gitignore").symlink_to("shared")
+    (root / ".git" / "info" / "exclude").write_text("*.pt\n")
+    assert ignored(root, path), "the situation is not what it should be"
+    assert GitView(root).hide(path, isdir=False) is None
+    assert not caplog.records, caplog.text
+
+
 # -- refusals ------------------------------------------------------------------------------------
 
 
