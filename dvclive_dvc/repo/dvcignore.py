@@ -60,10 +60,10 @@ class DvcIgnore:
     def _stamp(self, folder: Path) -> Stamp:
         """The `.dvcignore` files from the root to `folder`, as they are."""
         root = Path(self._repo.root_dir)
-        name, found = str(root), [_seen(f"{root}{os.sep}{NAME}")]
+        name, found = str(root), [seen(f"{root}{os.sep}{NAME}")]
         for part in folder.relative_to(root).parts:
             name = f"{name}{os.sep}{part}"
-            found.append(_seen(f"{name}{os.sep}{NAME}"))
+            found.append(seen(f"{name}{os.sep}{NAME}"))
         return tuple(found)
 
     def _filter(self) -> Any:
@@ -106,7 +106,8 @@ def _is_plain(ignore: Any, folder: Path) -> bool:
         return False
 
 
-def _seen(path: str) -> tuple[int, int, int] | None:
+def seen(path: str) -> tuple[int, int, int] | None:
+    """By what a file is known to be as it was; None where there is none."""
     try:
         status = os.stat(path)  # noqa: PTH116 - called for every artifact and folder over it
     except OSError:

@@ -177,36 +177,57 @@ def _read(pointer: Path) -> bytes:
 
 
 class _OddPointers:
-    """The `.dvc` files of one folder whose name is not what they track, read once each."""
+    """The `.dvc` files of one folder whose name is not what they track.
+
+    Each is read once, and again when it changed while it is in the way: only then is it looked
+    at, so that an artifact which is logged every epoch costs no stat for each of many.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._stamp = 0
         self._names: list[str] = []
         self._all: set[str] = set()
+        self._stats: dict[str, tuple[int, int, int] | None] = {}
         self._read: dict[str, bytes] = {}
         self._parsed: dict[str, list[Path]] = {}
 
-    def claims(self, below: str) -> Iterator[tuple[Path, Path]]:
-        """(path, the `.dvc` file that tracks it), of those that may have to do with `below`.
-
-        `below` is the name, in this folder, over the path in question. Whoever claims something
-        there spells it, so a file without it need not be parsed.
-        """
+    def claims(self, path: Path) -> Iterator[tuple[Path, Path]]:
+        """(path, the `.dvc` file that tracks it), of those that have to do with `path`."""
         odd = self._odd()
+        below = path.relative_to(self._folder).parts[0]
         # `model.dvc` may be that of `model.pt`, also where there is a `model`.
         parts = below.split(".")
         stems = {".".join(parts[:count]) + ".dvc" for count in range(1, len(parts))}
         for name in (*odd, *sorted((stems & self._all).difference(odd))):
-            if name not in self._read:
-                self._read[name] = _read(self._folder / name)
-            data = self._read[name]
-            if below.isascii() and below.encode() not in data and b".." not in data:
-                continue
-            if name not in self._parsed:
-                self._parsed[name] = _tracked_by(self._folder / name, data)
-            for path in self._parsed[name]:
-                yield path, self._folder / name
+            claimed = self._claimed(name, below, path)
+            if claimed and self._forget_changed(name):
+                claimed = self._claimed(name, below, path)
+            for tracked in claimed:
+                yield tracked, self._folder / name
+
+    def _claimed(self, name: str, below: str, path: Path) -> list[Path]:
+        """What the file tracks that is, holds or lies in `path`, which is or lies in `below`.
+
+        Whoever claims something there spells `below`, so a file without it need not be parsed.
+        """
+        if name not in self._read:
+            self._stats[name] = dvcignore.seen(str(self._folder / name))
+            self._read[name] = _read(self._folder / name)
+        data = self._read[name]
+        if below.isascii() and below.encode() not in data and b".." not in data:
+            return []
+        if name not in self._parsed:
+            self._parsed[name] = _tracked_by(self._folder / name, data)
+        return [tracked for tracked in self._parsed[name] if relation(path, tracked)]
+
+    def _forget_changed(self, name: str) -> bool:
+        """Whether the file is another than the one that was read, which is forgotten then."""
+        changed = self._stats[name] != dvcignore.seen(str(self._folder / name))
+        if changed:
+            del self._read[name]
+            self._parsed.pop(name, None)
+        return changed
 
     def _odd(self) -> list[str]:
         try:
@@ -496,7 +517,7 @@ class Outputs:
                 yield part, pointer
         for folder in _up_to(path.parent, root):
             pointers = self._pointers.setdefault(folder, _OddPointers(folder))
-            yield from pointers.claims(path.relative_to(folder).parts[0])
+            yield from pointers.claims(path)
 
     def _refuse_pointers(self, path: Path, inside: Iterable[Path]) -> None:
         mine = path.with_name(path.name + ".dvc")

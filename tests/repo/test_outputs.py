@@ -265,6 +265,38 @@ def test_a_dvc_file_that_is_named_after_something_else_still_counts(repos, there
     assert "tracked by 'model.dvc' already" in Judge().refuses("model.pt")
 
 
+@pytest.mark.parametrize("how", ["removed", "edited"])
+def test_what_a_refusal_by_a_dvc_file_advises_helps_in_the_same_run(repos, how):
+    repo = repos.make("git_and_dvc")
+    for name in ("m.pt", "o.bin"):
+        repo.write(name, name)
+        dvc("add", "-q", name, cwd=repo.root)
+    (repo.root / "m.pt.dvc").rename(repo.root / "x.dvc")
+    judge = Judge()
+    for _ in range(2):
+        assert "`dvc remove x.dvc`" in judge.refuses("m.pt")
+    if how == "removed":
+        dvc("remove", "-q", "x.dvc", cwd=repo.root)
+        (repo.root / "o.bin.dvc").rename(repo.root / "x.dvc")
+    else:
+        edited = repo.root / "x.dvc"  # in place, which the folder's own stat does not tell
+        edited.write_text(edited.read_text().replace("path: m.pt", "path: other.pt"))
+    assert judge("m.pt").cache, "the file is not read anew"
+
+
+def test_a_dvc_file_that_is_not_in_the_way_is_not_looked_at_again(repos, monkeypatch):
+    repo = repos.make("git_and_dvc")
+    for number in range(20):
+        repo.write(f"{number}.odd.dvc", f"outs:\n- path: sub/{number}.bin\n- path: sub/x.pt.old\n")
+    judge = Judge()
+    judge("sub/x.pt")
+    looked: list[Path] = []
+    monkeypatch.setattr(outputs.dvcignore, "seen", looked.append)
+    monkeypatch.setattr(outputs, "_read", looked.append)
+    judge("sub/x.pt")
+    assert not looked, "logging it again costs something for each file"
+
+
 def test_dvc_refuses_a_folder_that_contains_what_is_tracked_as_well(repos):
     repo = repos.make("owned_paths")
     Judge().refuses("mixed")
