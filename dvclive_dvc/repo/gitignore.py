@@ -45,8 +45,20 @@ def line_for(name: str) -> bytes:
 
 def with_line(text: bytes, line: bytes) -> bytes:
     """`text` with `line` at its end: in the file's own line ending, and never twice."""
-    if line in (one.removesuffix(b"\r") for one in text.split(b"\n")):
-        return text
+    return text if line in _lines(text) else _appended(text, line)
+
+
+def with_last_line(text: bytes, line: bytes) -> bytes:
+    """`text` with `line` below every other rule, so that none there takes it back."""
+    rules = [one for one in _lines(text) if one.strip() and not one.startswith(b"#")]
+    return text if rules[-1:] == [line] else _appended(text, line)
+
+
+def _lines(text: bytes) -> list[bytes]:
+    return [one.removesuffix(b"\r") for one in text.split(b"\n")]
+
+
+def _appended(text: bytes, line: bytes) -> bytes:
     eol = b"\r\n" if text.count(b"\r\n") * 2 > text.count(b"\n") else b"\n"
     glue = b"" if not text or text.endswith(b"\n") else eol
     return text + glue + line + eol
@@ -143,16 +155,11 @@ class GitView:
                 before: bytes | None = target.read_bytes()
             except FileNotFoundError:
                 before = None
-            after = with_line(before or b"", line)
+            if with_line(before or b"", line) == before and self.ignores(path, isdir=isdir):
+                return None  # another run was first
+            after = with_last_line(before or b"", line)
             if after == before:
-                if self.ignores(path, isdir=isdir):
-                    return None  # another run was first
-                logger.warning(
-                    "Git does not ignore '%s', though '%s' has a rule for it: a later rule there "
-                    "takes it back. Remove that rule to keep the data out of Git.",
-                    self._relative(path),
-                    target,
-                )
+                self._tell_of_other_rule(path, target)
                 return None
             files.replace(target, after, scratch=self._scratch)
         return Edit(target, line, before, after)
@@ -164,6 +171,14 @@ class GitView:
                 f"Git does not ignore '{rel}': '{target}' is a symbolic link, which Git does not "
                 "follow, so nothing was written there. Put a copy of the file that it names in "
                 f"its place, with the line `{os.fsdecode(line)}`, to keep the data out of Git."
+            )
+
+    def _tell_of_other_rule(self, path: Path, target: Path) -> None:
+        rel = self._relative(path)
+        if not self._check_ignore(rel):
+            self._warn_once(
+                f"Git does not ignore '{rel}', though the last rule in '{target}' is for it: a "
+                "rule elsewhere takes it back. Remove that rule to keep the data out of Git."
             )
 
     def _warn_once(self, text: str) -> None:

@@ -168,14 +168,42 @@ def test_a_folder_is_seen_to_be_ignored_by_a_rule_for_folders_alone(root):
     assert GitView(root).hide(root / "data", isdir=True) is None
 
 
-def test_a_rule_that_a_later_one_takes_back_is_not_added_again_but_told(root, caplog):
-    path = root / "model.pt"
+@pytest.mark.parametrize(
+    ("rules", "end"),
+    [
+        ("/model.pt\n!*.pt\n", ""),
+        ("/model.pt\r\n!model.pt", "\r\n"),
+        ("/model.pt\n!/model.pt\n# word\n\n", ""),
+    ],
+)
+def test_a_rule_that_a_later_one_takes_back_is_added_once_at_the_end(root, caplog, rules, end):
+    path, target = root / "model.pt", root / ".gitignore"
     path.write_text("x")
-    (root / ".gitignore").write_text("/model.pt\n!*.pt\n")
-    with caplog.at_level("WARNING", "dvclive_dvc"):
-        assert GitView(root).hide(path, isdir=False) is None
-    assert (root / ".gitignore").read_text() == "/model.pt\n!*.pt\n"
-    assert "model.pt" in caplog.text
+    target.write_bytes(rules.encode())
+    eol = "\r\n" if "\r\n" in rules else "\n"
+    for number in range(3):
+        edit = GitView(root).hide(path, isdir=False)
+        assert (edit is None) == (number > 0), "it is added each time"
+        assert target.read_bytes().decode() == f"{rules}{end}/model.pt{eol}"
+        assert ignored(root, path), "Git would have the data"
+    assert not caplog.records, caplog.text
+
+
+def test_that_a_rule_does_not_help_is_told_once_and_it_is_not_added_again(
+    root, caplog, monkeypatch
+):
+    path, target = root / "model.pt", root / ".gitignore"
+    path.write_text("x")
+    target.write_text("/model.pt\n# word\n")
+    # No rule comes after the last one of the nearest file; Git would have to be another.
+    monkeypatch.setattr(GitView, "ignores", lambda *_, **__: False)
+    monkeypatch.setattr(GitView, "_check_ignore", lambda *_: "")
+    view = GitView(root)
+    for _ in range(2):
+        assert view.hide(path, isdir=False) is None
+    assert target.read_text() == "/model.pt\n# word\n"
+    [record] = caplog.records
+    assert "Git does not ignore 'model.pt'" in record.getMessage()
 
 
 @pytest.mark.parametrize("rules", ["", "/model.pt\n", "!*.pt\n", "*.dvc\n"])
