@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -110,6 +111,7 @@ class GitView:
         self._index: Any = None
         self._ignored: set[str] = set()  # what Git said so of
         self._told: set[str] = set()
+        self._unstaged: list[Path] = []
 
     def check(self, path: Path, pointer: Path, *, isdir: bool) -> None:
         """Raises where `path` must not become an artifact: Git has it, or would hide `pointer`.
@@ -237,10 +239,26 @@ class GitView:
         return f"the rule {told!r}" if told else "one of its ignore rules"
 
     def stage(self, paths: list[Path]) -> None:
-        """Adds `paths` to Git's index; what `core.autostage` of DVC asks for."""
+        """Adds `paths` to Git's index; what `core.autostage` of DVC asks for.
+
+        What Git does not take, which is told, it is given again with the next ones.
+        """
         new = [path for path in paths if not self._has_staged(path)]
-        if new:
-            self._git("add", "--", *(f":(literal){self._relative(path)}" for path in new))
+        if not new:
+            return
+        left = [path for path in self._unstaged if path not in new and path.exists()]
+        names = [f":(literal){self._relative(path)}" for path in (*left, *new)]
+        done = self._run("add", "--", *names)
+        untold = [self._relative(path) for path in new if path not in self._unstaged]
+        self._unstaged = [*left, *new] if done.returncode else []
+        if done.returncode and untold:
+            # Git's first paragraph: what follows is advice about other processes.
+            said = " ".join(os.fsdecode(done.stderr).split("\n\n")[0].split())
+            logger.warning(
+                "`core.autostage` is on, but Git could not stage what points to the artifact "
+                "(%s). Run `%s` in '%s' when that is mended.",
+                said, shlex.join(["git", "add", "--", *untold]), self._root,
+            )  # fmt: skip
 
     def _has_staged(self, path: Path) -> bool:
         """Whether the index surely has the bytes of a file: most loggings change no pointer."""
@@ -288,6 +306,9 @@ class GitView:
         return "" if rule.split(":", 2)[-1].startswith("!") else rule
 
     def _git(self, *arguments: str) -> str:
+        return os.fsdecode(self._run(*arguments).stdout)
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         done = subprocess.run(
             ["git", *arguments],
             cwd=self._root,
@@ -298,7 +319,7 @@ class GitView:
         )
         if done.stderr:
             logger.debug("git %s: %s", arguments[0], os.fsdecode(done.stderr).strip())
-        return os.fsdecode(done.stdout)
+        return done
 
 
 def _has_line(path: Path) -> bool:

@@ -452,6 +452,30 @@ def test_autostage_stages_a_pointer_that_is_right_and_not_in_the_index(made, cac
     assert (made.root / ".git" / "index").stat().st_ino == index, "staged twice"
 
 
+@pytest.mark.parametrize("mended", ["by hand", "by the next logging"])
+def test_that_git_could_not_stage_is_told_once_with_the_command_that_does(
+    made, cache, caplog, mended
+):
+    configure(made.root, "core.autostage", "true")
+    lock = made.root / ".git" / "index.lock"
+    lock.touch()
+    path = made.write("sub folder/a.pt", "a")
+    for _ in range(2):
+        assert cache.add(path).pointer.is_file(), "not cached"
+    [record] = caplog.records
+    text = record.getMessage()
+    assert "index.lock': File exists." in text, "Git's own words are missing"
+    lock.unlink()
+    command = text.split("Run `")[1].split("`")[0]
+    wanted = ["sub folder/.gitignore", "sub folder/a.pt.dvc"]
+    if mended == "by hand":
+        run("sh", "-c", command, cwd=made.root)
+    else:
+        cache.add(path)
+    assert made.git("diff", "--cached", "--name-only").splitlines() == wanted, command
+    assert len(caplog.records) == 1, caplog.text
+
+
 def test_without_git_in_dvcs_configuration_nothing_is_ignored(made, cache):
     configure(made.root, "core.no_scm", "true")
     added = cache.add(made.write("a.pt", "a"))
