@@ -72,6 +72,11 @@ def fresh(name: str, content: Content) -> str:
     return f"outs:\n- {lines[2:]}  path: {name}\n"
 
 
+def _is_empty(text: str) -> bool:
+    """Whether there are comments at most."""
+    return all(line[:1] in ("", "#") for line in map(str.strip, text.splitlines()))
+
+
 def check_name(name: str) -> None:
     """Raises ArtifactError for a name that a pointer file would not hold as it is."""
     if len(name) <= _MAX_PLAIN and _PLAIN_NAME.fullmatch(name):
@@ -88,9 +93,12 @@ def check_name(name: str) -> None:
 
 
 def check(text: str, name: str) -> None:
-    """Raises ArtifactConflictError where `text` is not the pointer of one path `name`."""
+    """Raises ArtifactConflictError where `text` is not the pointer of one path `name`.
+
+    An empty one may become it: `dvc add` fills it, too.
+    """
     own = _OWN_WRITING.fullmatch(text)
-    if own is None or own["name"] != name:
+    if (own is None or own["name"] != name) and not _is_empty(text):
         _single_output(_parse(text, name)[0], name)
 
 
@@ -103,6 +111,9 @@ def updated(text: str, name: str, content: Content) -> str:
     own = _OWN_WRITING.fullmatch(text)
     if own and own["name"] == name:
         return fresh(name, content)
+    if _is_empty(text):
+        comments = text if text.endswith("\n") else f"{text}\n"
+        return _in_eol_of(text, (comments if text.strip() else "") + fresh(name, content))
     document, root = _parse(text, name)
     out = _single_output(document, name)
     if _says(out, content):
@@ -113,10 +124,10 @@ def updated(text: str, name: str, content: Content) -> str:
     kept = {key: value for key, value in plain["outs"][0].items() if key not in gone}
     due = {**plain, "outs": [{**kept, **wanted}]}
     node = _child(root, "outs").value[0]
-    new = _edited(text, node, out, wanted, gone) if _can_be_edited(node, gone) else text
+    new = _edited(text, node, out, wanted, gone) if _can_be_edited(text, node, gone) else text
     if not _reads_as(new, due):
-        new = _rewritten(document, wanted, gone)
-    return with_checksum(new if _reads_as(new, due) else _dump(due))
+        new = _in_eol_of(text, _rewritten(document, wanted, gone))
+    return with_checksum(new if _reads_as(new, due) else _in_eol_of(text, _dump(due)))
 
 
 def with_checksum(text: str) -> str:
@@ -143,7 +154,7 @@ def with_checksum(text: str) -> str:
         return new
     kept = YAML(typ="rt").load(text)
     kept["md5"] = checksum
-    return _dump(kept)
+    return _in_eol_of(text, _dump(kept))
 
 
 def _without(value: Any, names: frozenset[str]) -> Any:
@@ -267,10 +278,19 @@ def _child(node: Any, key: str) -> Any:
     return next(value for name, value in node.value if name.value == key)
 
 
-def _can_be_edited(node: Any, gone: list[str]) -> bool:
+def _can_be_edited(text: str, node: Any, gone: list[str]) -> bool:
     """Whether an output is laid out in lines of its own keys, and stays so without those `gone`."""
-    own = [key.value for key, _ in node.value]
-    return not node.flow_style and own[0] not in gone and {"path", *gone}.issubset(own)
+    own = {key.value for key, _ in node.value}
+    if node.flow_style or not {"path", *gone}.issubset(own):
+        return False
+    start, end = _head(node, gone)
+    return "#" not in text[start:end]
+
+
+def _head(node: Any, gone: list[str]) -> tuple[int, int]:
+    """The part of an output before its first key that stays: what follows the dash is cut there."""
+    kept = next(key for key, _ in node.value if key.value not in gone)
+    return node.value[0][0].start_mark.index, kept.start_mark.index
 
 
 def _reads_as(text: str, document: Any) -> bool:
@@ -302,11 +322,14 @@ def _rewritten(document: Any, wanted: dict[str, Any], gone: list[str]) -> str:
 
 def _edited(text: str, node: Any, out: Any, wanted: dict[str, Any], gone: list[str]) -> str:
     edits: list[tuple[int, int, str]] = []
-    eol = "\r\n" if "\r\n" in text else "\n"
+    eol = _eol(text)
     pairs = {key.value: (key, value) for key, value in node.value}
+    start, head = _head(node, gone)
+    edits.append((start, head, ""))
     for key in gone:
         first, value = pairs[key]
-        edits.append((_line_start(text, first), _line_end(text, value), ""))
+        if first.start_mark.index > head:
+            edits.append((_line_start(text, first), _line_end(text, value), ""))
     for key, value in wanted.items():
         if key in pairs:
             old = pairs[key][1]
@@ -334,6 +357,14 @@ def _applied(text: str, edits: list[tuple[int, int, str]]) -> Iterator[str]:
         yield new
         done = end
     yield text[done:]
+
+
+def _eol(text: str) -> str:
+    return "\r\n" if "\r\n" in text else "\n"
+
+
+def _in_eol_of(text: str, new: str) -> str:
+    return new.replace("\r\n", "\n").replace("\n", _eol(text))
 
 
 def _line_start(text: str, node: Any) -> int:

@@ -125,6 +125,29 @@ def test_an_executable_file_is_said_to_be_one_and_no_longer():
     assert pointer.updated(text, "m.pt", FILE) == RICH
 
 
+@pytest.mark.parametrize("eol", ["\n", "\r\n"])
+@pytest.mark.parametrize("gone", ["isexec: true", "nfiles: 2\n  isexec: true", "isexec: true # x"])
+@pytest.mark.parametrize("desc", ["'é'", '"é" # so'])
+def test_what_follows_the_dash_may_go_and_the_rest_stays(eol, gone, desc):
+    text = f"# é\nouts:\n- {{}}md5: {A}\n  size: 3\n  hash: md5\n  path: m.pt\n  desc: {desc}\n"
+    text = text.replace("\n", eol)
+    new = pointer.updated(text.format(f"{gone}\n  ".replace("\n", eol)), "m.pt", Content(B))
+    assert new.count("\n") == new.count(eol), "the line endings are mixed"
+    assert YAML(typ="safe").load(new) == YAML(typ="safe").load(text.format("").replace(A, B))
+    if "#" not in gone:
+        assert new == text.format("").replace(A, B), "the user's own lines changed"
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "\t", "# mine\n", "# mine", "# mine\r\n\r\n"])
+def test_an_empty_one_is_filled(text):
+    pointer.check(text, "m.pt")
+    new = pointer.updated(text, "m.pt", FILE)
+    assert new.startswith(text.strip()), "the comment is lost"
+    assert YAML(typ="safe").load(new) == YAML(typ="safe").load(pointer.fresh("m.pt", FILE))
+    assert new.count("\r\n") in (0, new.count("\n")), "the line endings are mixed"
+    assert pointer.updated(new, "m.pt", FILE) == new
+
+
 @pytest.mark.parametrize("key", ["md5: {}", 'md5: "{}"', "md5:   {} # old", "'md5': {}"])
 def test_the_checksum_of_an_import_is_brought_up_to_date_however_it_is_written(key):
     rest = f"frozen: true\ndeps:\n- path: x\nouts:\n- md5: {B}\n  path: m.pt\n"
@@ -227,7 +250,7 @@ def test_a_folder_that_names_its_files_is_told_unchanged_by_them():
         ("outs: [", "YAML"),
         (f"<<<<<<< HEAD\nouts:\n- md5: {A}\n=======\n>>>>>>> x\n", "YAML"),
         ("outs:\n- md5: x\n  md5: y\n  path: m.pt\n", "YAML"),
-        ("", "pointer"),
+        ("{}\n", "pointer"),
         ("- a\n", "pointer"),
         ("outs: []\n", "pointer"),
         (f"outs:\n- md5: {A}\n  path: m.pt\n- md5: {A}\n  path: n.pt\n", "alone"),
