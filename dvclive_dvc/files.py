@@ -226,6 +226,9 @@ def locked(path: Path) -> Iterator[None]:
             fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
+        with contextlib.suppress(OSError):
+            # A worker forked meanwhile has the folder open as well, and with it the lock.
+            fcntl.flock(fd, fcntl.LOCK_UN)
         os.close(fd)
 
 

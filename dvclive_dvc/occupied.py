@@ -12,17 +12,16 @@ import errno
 import hashlib
 import os
 import sys
-import threading
 import time
 from typing import TYPE_CHECKING
+
+from . import forks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 _taken: dict[Path, tuple[str, int]] = {}
-# A fork must know of all signs there are, to let go of its copies.
-_no_fork = threading.RLock()
 # A child that was forked a moment ago has this process's sign until it is told to let go.
 _WAITS = (0.01, 0.02, 0.04, 0.08, 0.1, 0)
 
@@ -52,7 +51,7 @@ def take(folder: Path) -> bool:
     with sign:
         for seconds in _WAITS:
             try:
-                with _no_fork:
+                with forks.held_off:
                     sign.bind(name)
                     _taken[folder] = name, sign.detach()
             except OSError as error:  # noqa: PERF203 - it is tried a few times
@@ -78,7 +77,7 @@ def borrowed(folder: Path) -> Iterator[bool]:
 
 def let_go(folder: Path) -> None:
     """Lets other processes have the folder."""
-    with _no_fork:
+    with forks.held_off:
         _, fd = _taken.pop(folder, ("", -1))
         if fd >= 0:
             os.close(fd)
@@ -86,13 +85,10 @@ def let_go(folder: Path) -> None:
 
 def _let_all_go() -> None:
     # A fork has the parent's descriptors, and would keep its folders when the parent is dead.
-    _no_fork.release()
     for folder in list(_taken):
         with contextlib.suppress(OSError):
             let_go(folder)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_no_fork.acquire, after_in_parent=_no_fork.release, after_in_child=_let_all_go
-    )
+    os.register_at_fork(after_in_child=_let_all_go)

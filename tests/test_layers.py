@@ -68,7 +68,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"repo.git", "repo.merges", "repo.objects", "repo.record", "repo.reflog"}),
     frozenset({"backend"}),
     frozenset({"layout", "losses", "occupied", "repo.programs", "yamltext"}),
-    frozenset({"files"}),
+    frozenset({"files", "forks"}),
     frozenset({"notices"}),
     frozenset({"errors"}),
 )

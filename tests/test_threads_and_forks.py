@@ -376,3 +376,26 @@ def test_nothing_waits_for_workers_that_another_thread_forks(repos, body):
     assert done.stdout == "done\n"
     if body is RUNS:
         assert len(repo.experiments()) == 12, "runs were lost"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_worker_forked_while_a_file_is_locked_does_not_keep_the_lock(tmp_path):
+    from dvclive_dvc import files
+
+    with files.locked(tmp_path / "dvc.yaml"):
+        child = os.fork()
+        if not child:
+            signal.pause()
+            os._exit(0)
+    done = threading.Event()
+
+    def next_run():
+        with files.locked(tmp_path / "dvc.yaml"):
+            done.set()
+
+    try:
+        threading.Thread(target=next_run, daemon=True).start()
+        assert done.wait(10), "another run waits for a worker of this one"
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import files
+from .. import files, forks
 from ..backend import Outcome, Status
 from ..notices import logger
 from .record import Process, Record, Source, own_folder
@@ -174,23 +174,24 @@ def _write(path: Path, record: Record, outcome: Outcome | None) -> None:
     # A process of another container on this machine cannot see our number, but it can see this
     # lock, and the kernel takes it from the dead. So the file is locked before it is there.
     temp = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.dvclive-tmp")
-    fd = os.open(temp, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
-    try:
-        locked = _lock(fd)
-        with open(fd, "wb", closefd=False) as file:
-            file.write(_text(record, None, locked=locked))
-        temp.replace(path)
-    except BaseException:
-        os.close(fd)
-        with contextlib.suppress(OSError):
-            temp.unlink()
-        raise
-    _unwritten.pop(path, None)
-    _let_go(record)
-    if locked:
-        _held[record.id] = fd
-    else:
-        os.close(fd)
+    with forks.held_off:
+        fd = os.open(temp, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            locked = _lock(fd)
+            with open(fd, "wb", closefd=False) as file:
+                file.write(_text(record, None, locked=locked))
+            temp.replace(path)
+        except BaseException:
+            os.close(fd)
+            with contextlib.suppress(OSError):
+                temp.unlink()
+            raise
+        _unwritten.pop(path, None)
+        _let_go(record)
+        if locked:
+            _held[record.id] = fd
+        else:
+            os.close(fd)
 
 
 def _lock(fd: int) -> bool:
@@ -217,10 +218,11 @@ def remove(record: Record) -> bool:
 
 
 def _let_go(record: Record) -> None:
-    fd = _held.pop(record.id, None)
-    if fd is not None:
-        with contextlib.suppress(OSError):
-            os.close(fd)
+    with forks.held_off:
+        fd = _held.pop(record.id, None)
+        if fd is not None:
+            with contextlib.suppress(OSError):
+                os.close(fd)
 
 
 def _forget_in_child() -> None:
