@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,17 +45,22 @@ class Owned:
               what the file says of them is the user's wish and wins.
     before:   what this run wrote at its last write, None at its first. A key of a plot that
               differs from it was changed by the user since.
+    begun_on: the text as the run found it. What an earlier run had there is taken out until this
+              one has it too, and goes back to where it stood.
     """
 
     root: Path
     defaults: frozenset[Path] = frozenset()
     before: Entries | None = None
+    begun_on: str | None = None
 
     @classmethod
-    def by(cls, layout: Layout, before: Entries | None = None) -> Owned:
+    def by(
+        cls, layout: Layout, before: Entries | None = None, begun_on: str | None = None
+    ) -> Owned:
         """What the run of this layout owns."""
         defaults = frozenset({layout.metrics_dir, layout.images_dir})
-        return cls(layout.root, defaults, before)
+        return cls(layout.root, defaults, before, begun_on)
 
     def whole(self, file: Path) -> bool:
         """Whether the sections of `file` are the run's altogether: it lies in its folder."""
@@ -125,7 +130,7 @@ class _Section:
     wanted: Mapping[str, Callable[[Any], Any]]
 
 
-def _plan(entries: list[Any], section: _Section) -> Plan:
+def _plan(entries: list[Any], section: _Section, begun_on: Callable[[], list[Any]] = list) -> Plan:
     places: dict[str, int] = {}
     changes = []
     for index, entry in enumerate(entries):
@@ -145,7 +150,11 @@ def _plan(entries: list[Any], section: _Section) -> Plan:
             for key, make in section.wanted.items()
         ]
         return plan
-    added = plan.end if not standing else changes[standing[0]].before
+    if standing:
+        added = changes[standing[0]].before
+    else:
+        place = _where_it_stood(entries, section, begun_on())
+        added = plan.end if place is None else changes[place].before
     for key, make in section.wanted.items():
         if key not in places:
             added.append(make(None))
@@ -156,6 +165,18 @@ def _plan(entries: list[Any], section: _Section) -> Plan:
             change.keep, change.new = False, new
         added = change.after
     return plan
+
+
+def _where_it_stood(entries: list[Any], section: _Section, begun_on: list[Any]) -> int | None:
+    """The entry that came after the run's as it began; None where none of those is there now."""
+    own = [place for place, entry in enumerate(begun_on) if section.mine(entry) is not None]
+    behind = begun_on[own[0] :] if own else []
+    return next((entries.index(one) for one in behind if one in entries), None)
+
+
+def _begun_on(owned: Owned, file: Path, name: str) -> list[Any]:
+    """The entries of a section as the run found them."""
+    return _entries_of(_document(owned.begun_on, file)[0].get(name))
 
 
 def _sections(entries: Entries, file: Path, owned: Owned) -> dict[str, _Section]:
@@ -331,7 +352,7 @@ def merge(text: str | None, entries: Entries, *, file: Path, owned: Owned) -> st
     expected = dict(document)
     for name, section in _sections(entries, file, owned).items():
         there = _entries_of(document.get(name))
-        plan = _plan(there, section)
+        plan = _plan(there, section, partial(_begun_on, owned, file, name))
         if plan.changed:
             plans[name] = plan
             _put(expected, name, plan.result(there))
@@ -691,6 +712,7 @@ class Writer:
     def __init__(self, layout: Layout, *, resume: bool) -> None:
         self._layout = layout
         self._before: Entries | None = None
+        self._begun_on: str | None = None
         self._logged_earlier: Mapping[str, Artifact] | None = None if resume else {}
         self._said: set[str] = set()
 
@@ -750,7 +772,9 @@ class Writer:
 
     def _merge_into(self, file: Path, entries: Entries) -> None:
         text = _read(file)
-        owned = Owned.by(self._layout, self._before)
+        if self._before is None:
+            self._begun_on = text
+        owned = Owned.by(self._layout, self._before, self._begun_on)
         for name, path in _replaced(text, entries, file, owned):
             self._say(
                 f"The artifact '{name}' in '{_for_people(file)}' was '{path}', put there by "

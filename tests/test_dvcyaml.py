@@ -958,3 +958,39 @@ def test_what_cannot_be_carried_over_is_an_error(tmp_path):
         carried_over(tmp_path, "plots:\n  a.csv:\n    x: b\n")
     with pytest.raises(DvcyamlSyntaxError):
         carried_over(tmp_path, "params: [\n")
+
+
+OF_TWO_AND_MINE = """\
+stages:
+  a: {cmd: x}   # mine
+params:
+- one/params.yaml
+- two/params.yaml
+metrics:
+- one/metrics.json
+- mine.json   # of the evaluation
+- two/metrics.json
+plots:
+- one/plots/metrics:
+    x: step
+- two/plots/metrics:
+    x: step
+artifacts:
+  m:
+    path: one/artifacts/m.pt
+  theirs:
+    path: t.pt
+"""
+
+
+def test_a_run_that_ends_as_the_one_before_leaves_a_shared_file_as_it_was(tmp_path):
+    file = tmp_path / "dvc.yaml"
+    file.write_text(OF_TWO_AND_MINE)
+    layout = Layout.at("one", "dvc.yaml")
+    writer = Writer(layout, resume=False)
+    as_before = dvcyaml.read_entries(layout)
+    writer.write(Entries(params=as_before.params))
+    assert "one/metrics.json" not in file.read_text(), "a summary that is not there yet is named"
+    writer.write(Entries(params=as_before.params, metrics=as_before.metrics))
+    writer.write(as_before)
+    assert file.read_text() == OF_TWO_AND_MINE, "entries changed their places"

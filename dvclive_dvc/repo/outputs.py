@@ -355,20 +355,24 @@ class Outputs:
                 found.setdefault(claim, []).append(name)
         unseen = claim if layout.dvcyaml_on else None
         return [
-            self._inside_output(claim, names, unseen=claim == unseen)
+            self._inside_output(layout, claim, names, unseen=claim == unseen)
             for claim, names in found.items()
         ]
 
-    def _inside_output(self, claim: _Claim, names: list[str], *, unseen: bool) -> str:
+    def _inside_output(
+        self, layout: Layout, claim: _Claim, names: list[str], *, unseen: bool
+    ) -> str:
         assert self._context.dvc_root is not None  # noqa: S101 - there is a claim
-        lie = "lies" if len(names) == 1 else "lie"
+        lie = "lies in" if len(names) == 1 else "lie in"
+        if len(names) == 1 and claim.path == layout.root:
+            lie = "is"
         who = " and ".join(names)
         outside = self._shown(self._context.dvc_root / DVCYAML_NAME)
         return (
-            f"{who[0].upper()}{who[1:]} {lie} in '{self._shown(claim.path)}', an output of "
+            f"{who[0].upper()}{who[1:]} {lie} '{self._shown(claim.path)}', an output of "
             f"{self._stage(claim)}. {_effect(claim, unseen=unseen)} Take '{claim.spelt}' out of "
             f"the outputs of '{claim.stage}'; name there only the files that other stages depend on"
-            + (f", or pass Live(dvcyaml='{outside}')." if unseen else ".")
+            + (f", or pass Live(dvcyaml='{outside}')." if unseen else ". Or leave it as it is.")
         )
 
     def covers(self, path: Path) -> str | None:
@@ -607,7 +611,7 @@ def _effect(claim: _Claim, *, unseen: bool) -> str:
         )
     effects = []
     if claim.removed:
-        effects.append("removes it before the stage runs, so that there is nothing to resume from")
+        effects.append("removes it before the stage runs (there is nothing to resume from then)")
     if claim.cached:
         effects.append("keeps its files in its cache instead of Git")
     return f"DVC {' and '.join(effects) or 'takes every change in it for one of the stage'}."
