@@ -38,7 +38,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "repo.watchers",
         }
     ),
-    frozenset({"repo.ran"}),
+    frozenset({"repo.kept", "repo.ran"}),
     frozenset(
         {
             "dvcyaml",

@@ -26,7 +26,7 @@ from saved_runs import files_of, git_of, record_of, write_run
 from situations import dvc_inside
 
 from dvclive_dvc.backend import Outcome
-from dvclive_dvc.repo import data, dvcconfig, experiments
+from dvclive_dvc.repo import data, dvcconfig, experiments, kept
 from dvclive_dvc.repo.cache import ArtifactCache
 
 
@@ -180,8 +180,8 @@ def test_dvc_is_not_imported_where_nothing_changed(repos):
     repos.make("dataset")
     dvc_inside("status", "-q")
     program = (
-        "import sys; from pathlib import Path; from dvclive_dvc.repo import data\n"
-        "outs = [data.Output(str(Path('data').resolve()), 'data.dvc', ('outs', 0), "
+        "import sys; from pathlib import Path; from dvclive_dvc.repo import data, kept\n"
+        "outs = [kept.Output(str(Path('data').resolve()), 'data.dvc', ('outs', 0), "
         "sys.argv[1], 'md5')]\n"
         "print(len(data.look(outs, Path.cwd()).changed), 'dvc' in sys.modules)"
     )
@@ -195,7 +195,7 @@ def test_dvc_is_not_imported_where_nothing_changed(repos):
 def test_what_dvcs_state_does_not_know_is_hashed_once_and_remembered(repos):
     repo = repos.make("dataset")
     shutil.rmtree(os.environ["DVC_SITE_CACHE_DIR"], ignore_errors=True)
-    outputs = list(data.outputs_of(git_of(record_of(repo)), record_of(repo)))
+    outputs = list(kept.outputs_of(git_of(record_of(repo)), record_of(repo)))
     assert data._folder_hash(data._State(repo.root), outputs[0]) is None
     assert data.look(outputs, repo.root).changed == []
     assert data._folder_hash(data._State(repo.root), outputs[0]) == outputs[0].md5
@@ -311,10 +311,10 @@ def test_a_templated_output_that_git_keeps_is_left_to_git(repos):
 
 def test_templates_that_leave_no_doubt_are_decided_without_dvc():
     declared = {"${item}.bin": True, "m/${a}-${b.c}.json": False, "m/x.y": True}
-    assert data._is_cached("one.bin", declared) is True
-    assert data._is_cached("m/1-2.json", declared) is False
-    assert data._is_cached("m/x.y", declared) is True
-    assert data._is_cached("m/x", {"${a}": True, "m/${b}": False}) is None
+    assert kept._is_cached("one.bin", declared) is True
+    assert kept._is_cached("m/1-2.json", declared) is False
+    assert kept._is_cached("m/x.y", declared) is True
+    assert kept._is_cached("m/x", {"${a}": True, "m/${b}": False}) is None
 
 
 @pytest.mark.parametrize("known", [True, False])
