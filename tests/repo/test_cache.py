@@ -1053,11 +1053,11 @@ from dvclive_dvc.repo.cache import ArtifactCache
 root = Path(sys.argv[1])
 cache = ArtifactCache(root, root)
 cache.add(root / "quick")
-real = objects.write_whole
+real = objects.files.write_whole
 def slow(*args):
     time.sleep(0.4)
     real(*args)
-objects.write_whole = slow
+objects.files.write_whole = slow
 cache.add(root / "slow")
 """
     (made.root / "slow").write_bytes(os.urandom(6 << 20))

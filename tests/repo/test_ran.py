@@ -190,7 +190,7 @@ def test_a_head_that_moves_after_the_look_at_the_files_changes_nothing_of_it(rep
     write_run(record.dir)
     repo.git("switch", "-q", "other")
     with experiments.looking(record) as status:
-        status._process.wait()
+        status._program.wait()
         repo.git("switch", "-q", "-")
         commit = experiments.save(record, Outcome(), status=status)
     listing = repo.git("ls-tree", commit).splitlines()
