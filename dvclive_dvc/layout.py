@@ -117,6 +117,20 @@ class Layout:
         """Copies of artifacts, and their `.dvc` files."""
         return self.root / "artifacts"
 
+    @property
+    def written_on(self) -> tuple[Path, ...]:
+        """The files and folders that the run goes on writing to until its end."""
+        return (
+            self.metrics_file,
+            self.params_file,
+            self.metrics_dir,
+            self.custom_dir,
+            self.sklearn_dir,
+            self.report_file("html"),
+            self.report_file("md"),
+            self.report_pictures_dir,
+        )
+
     def report_file(self, mode: str) -> Path:
         """The report in a mode that leaves a file: `html` or `md`."""
         return self.root / f"report.{mode}"

@@ -440,16 +440,7 @@ def _refuse_around(path: Path, real: Path, layout: Layout | None) -> None:
         )
     if not real.is_relative_to(layout.root):
         return
-    for own in (
-        layout.metrics_file,
-        layout.params_file,
-        layout.metrics_dir,
-        layout.custom_dir,
-        layout.sklearn_dir,
-        layout.report_file("html"),
-        layout.report_file("md"),
-        layout.report_pictures_dir,
-    ):
+    for own in layout.written_on:
         # A line appended to what has become a link into the cache would change the object.
         if real.is_relative_to(own) or own.is_relative_to(real):
             raise ArtifactError(

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..layout import DVCYAML_NAME, Layout
 from ..notices import logger
 from . import belongings, include
 from .snapshot import named_like
@@ -238,11 +239,14 @@ def _is_there(pattern: str) -> bool:
 
 
 def _is_result(path: str, record: Record) -> bool:
-    """Whether the run wrote what is at a path; a folder that the run itself is in is Git's."""
-    if not os.path.lexists(path) or record.dir.is_relative_to(path):
+    """Whether the run wrote what is at a path, other than what the logger writes: that is Git's."""
+    place = Path(path)
+    if not os.path.lexists(path) or record.dir.is_relative_to(place):
         return False
-    inside = Path(path).is_relative_to(record.dir)
-    return inside or belongings.written_since(path, record.started)
+    if not place.is_relative_to(record.dir):
+        return belongings.written_since(path, record.started)
+    own = Layout(str(record.dir), record.dir, record.dir / DVCYAML_NAME).written_on
+    return not any(place.is_relative_to(one) or one.is_relative_to(place) for one in own)
 
 
 def _are_cached(outs: Iterable[Any], definition: Mapping[str, Any]) -> list[bool | None]:

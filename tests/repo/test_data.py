@@ -588,6 +588,14 @@ def test_a_run_inside_an_output_that_dvc_never_made_stays_gits(repos):
     found, sha = saved(record)
     assert found.overrides == {}
     assert "dvclive/metrics.json" in files_of(repo, sha), "no experiment without its metrics"
+    repo.write(
+        "dvc.yaml",
+        "stages:\n  train:\n    cmd: python train.py\n    metrics: [dvclive/metrics.json]\n"
+        "    plots: [dvclive/plots]\n",
+    )
+    found, sha = saved(record_of(repo, name="second"))
+    assert found.overrides == {}
+    assert {"dvclive/metrics.json", "dvclive/plots/metrics/loss.tsv"} <= set(files_of(repo, sha))
 
 
 def test_a_dvc_lock_that_nobody_gave_to_git_yet_is_in_the_experiment(repos):
