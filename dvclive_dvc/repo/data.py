@@ -171,8 +171,8 @@ def _overrides(
         anew = [output.path for output, _ in changes if output not in taken]
         if anew:
             logger.info(
-                "Data changed since it was added to DVC; the experiment has its new content, your "
-                "own '%s' has it after `dvc commit`: %s.",
+                "Data is not as DVC had it last; the experiment has it as it is, your own '%s' has "
+                "it so after `dvc commit`: %s.",
                 name,
                 ", ".join(anew),
             )
