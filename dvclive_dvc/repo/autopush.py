@@ -100,7 +100,7 @@ def _pushed(*what: str) -> str | None:
             program.kill()
     if code:
         return _not_pushed(what[1], f"its process ended with {code}")
-    told: str | None = json.loads(program.written())
+    told: str | None = json.loads(program.written)
     return told
 
 

@@ -528,7 +528,7 @@ def answer(program: Program) -> bytes:
     code = finish(program)
     if code:
         raise RepositoryError(f"`git` failed with {code}: {program.complaint()}")
-    return program.written()
+    return program.written
 
 
 def make_folder(folder: Path) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 import shlex
-import subprocess
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,13 @@ from .. import files
 from ..errors import ArtifactConflictError, ArtifactError, RepositoryError
 from ..notices import logger
 from .git import PLAIN_PATHSPECS
+from .programs import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from .programs import Program
 
 NAME = ".gitignore"
 _PLAIN = re.compile(r"[\w./@+,=~ -]*[\w./@+,=~-]")
@@ -250,10 +253,10 @@ class GitView:
         names = [f":(literal){self._relative(path)}" for path in (*left, *new)]
         done = self._run("add", "--", *names)
         untold = [self._relative(path) for path in new if path not in self._unstaged]
-        self._unstaged = [*left, *new] if done.returncode else []
-        if done.returncode and untold:
+        self._unstaged = [*left, *new] if done.code else []
+        if done.code and untold:
             # Git's first paragraph: what follows is advice about other processes.
-            said = " ".join(os.fsdecode(done.stderr).split("\n\n")[0].split())
+            said = " ".join(done.complaint().split("\n\n")[0].split())
             logger.warning(
                 "`core.autostage` is on, but Git could not stage what points to the artifact "
                 "(%s). Run `%s` in '%s' when that is mended.",
@@ -306,19 +309,13 @@ class GitView:
         return "" if rule.split(":", 2)[-1].startswith("!") else rule
 
     def _git(self, *arguments: str) -> str:
-        return os.fsdecode(self._run(*arguments).stdout)
+        return os.fsdecode(self._run(*arguments).written)
 
-    def _run(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=self._root,
-            env={**os.environ, **PLAIN_PATHSPECS},
-            check=False,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-        )
-        if done.stderr:
-            logger.debug("git %s: %s", arguments[0], os.fsdecode(done.stderr).strip())
+    def _run(self, *arguments: str) -> Program:
+        git = shutil.which("git") or "git"
+        done = run([git, "-C", self._root, *arguments], env={**os.environ, **PLAIN_PATHSPECS})
+        if done.complaint():
+            logger.debug("git %s: %s", arguments[0], done.complaint())
         return done
 
 

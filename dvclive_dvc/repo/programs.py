@@ -25,6 +25,7 @@ class Program:
 
     arguments: the program's path, with its folder, and what follows it.
     given:     what it reads from standard input.
+    written:   what it wrote to standard output, once it has ended.
     overheard: whether what it writes to standard error is kept; else it goes where ours goes.
     """
 
@@ -36,6 +37,7 @@ class Program:
         given: bytes = b"",
         overheard: bool = True,
     ) -> None:
+        self.written = self._complained = b""
         with contextlib.ExitStack() as opened:
             self._out = opened.enter_context(_file())
             self._complaint = opened.enter_context(_file()) if overheard else None
@@ -50,7 +52,7 @@ class Program:
                     stderr=self._complaint,
                     close_fds=False,
                 )
-            opened.pop_all()
+            self._opened = opened.pop_all()
 
     @property
     def pid(self) -> int:
@@ -65,24 +67,30 @@ class Program:
     def wait(self, seconds: float | None = None) -> int:
         """Waits for its end: what it ended with. Raises TimeoutError after so many seconds."""
         try:
-            return self._process.wait(seconds)
+            code = self._process.wait(seconds)
         except subprocess.TimeoutExpired as error:
             raise TimeoutError from error
+        self._collect()
+        return code
 
     def kill(self) -> None:
         """Ends it, where it runs still."""
         with contextlib.suppress(OSError):
             self._process.kill()
             self._process.wait()
-
-    def written(self) -> bytes:
-        """What it wrote to standard output, once it has ended."""
-        return _content(self._out)
+            self._collect()
 
     def complaint(self) -> str:
-        """What it wrote to standard error."""
-        text = _content(self._complaint) if self._complaint is not None else b""
-        return text.decode("utf-8", "replace").strip()
+        """What it wrote to standard error, once it has ended."""
+        return self._complained.decode("utf-8", "replace").strip()
+
+    def _collect(self) -> None:
+        if self._out.closed:
+            return
+        with self._opened:
+            self.written = _content(self._out)
+            if self._complaint is not None:
+                self._complained = _content(self._complaint)
 
 
 def run(
