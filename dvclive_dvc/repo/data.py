@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DvcLiveError, SaveError
 from ..notices import logger, on_terminal
-from . import belongings, dvcconfig, former, pointer, trees
+from . import belongings, dvcconfig, former, gitignore, pointer, trees
 from .kept import Output, hash_of, outputs_of
 from .snapshot import in_index
 
@@ -72,6 +72,7 @@ def committed(
         output
         for output in outputs
         if not is_theirs(f"{record.git_root}/{output.pointer}") and not is_theirs(output.path)
+        if not (others and _may_be_theirs(record, output))
     ]
     stays = _as_logged(git, record) if not ended_well else lambda _: False
     new: dict[str, list[tuple[Output, Content]]] = {}
@@ -118,7 +119,41 @@ def committed(
     _cache_again(looked.uncached, store)
     overrides = dict(_locks_of_their_own(git, record, ours))
     overrides.update(_overrides(record, new, taken))
+    for output, _ in (one for changes in new.values() for one in changes):
+        if output.command is not None and output.pointer in overrides:
+            overrides.update(_hidden(git, record, output, overrides))
     return Committed(overrides, covered)
+
+
+def _may_be_theirs(record: Record, output: Output) -> bool:
+    """Whether nobody knows which of several runs wrote an output of a stage DVC never ran."""
+    if output.command is None or Path(output.path).is_relative_to(record.dir):
+        return False
+    logger.warning(
+        "'%s', an output of the stage '%s', may be another run's that goes on, so the experiment "
+        "is without it. Run `dvc commit %s` to give it to DVC.",
+        output.path,
+        output.where[1],
+        _target(output),
+    )
+    return True
+
+
+def _hidden(
+    git: Git, record: Record, output: Output, overrides: Mapping[str, bytes]
+) -> Iterator[tuple[str, bytes]]:
+    """The `.gitignore` beside a new output of DVC's, with the line that DVC would add."""
+    path = Path(output.path)
+    if not path.is_relative_to(record.git_root):
+        return
+    with contextlib.suppress(DvcLiveError):
+        if not git.ignores(os.fsencode(path.relative_to(record.git_root))):
+            file = path.parent / gitignore.NAME
+            name = os.path.relpath(file, record.git_root)
+            before = overrides.get(name)
+            if before is None:
+                before = _text_of(file).encode("utf-8")
+            yield name, gitignore.with_line(before, gitignore.line_for(path.name))
 
 
 def _cache_again(outputs: list[Output], store: Callable[[Path], Content]) -> None:
@@ -171,12 +206,21 @@ def _overrides(
         anew = [output.path for output, _ in changes if output not in taken]
         if anew:
             logger.info(
-                "Data is not as DVC had it last; the experiment has it as it is, your own '%s' has "
-                "it so after `dvc commit`: %s.",
+                "Data is not as DVC had it last; the experiment has it as it is, and the '%s' of "
+                "your workspace after `dvc commit %s`: %s.",
                 name,
+                " ".join(dict.fromkeys(_target(output) for output, _ in changes)),
                 ", ".join(anew),
             )
     return overrides
+
+
+def _target(output: Output) -> str:
+    """What `dvc commit` takes for an output, seen from the Git root."""
+    if output.where[0] != "stages":
+        return output.pointer
+    file = output.pointer.removesuffix("dvc.lock") + "dvc.yaml"
+    return str(output.where[1]) if file == "dvc.yaml" else f"{file}:{output.where[1]}"
 
 
 def _text_of(file: Path) -> str:
@@ -446,6 +490,8 @@ def _updated(text: str, name: str, changes: list[tuple[Output, Content]]) -> str
             for step in output.where:
                 entry = entry[step]
         else:
+            if document and "schema" not in document:
+                raise ValueError("a former version of DVC wrote it")
             document = document or {"schema": "2.0"}
             entry = _new_in_lock(document, output)
         _put(entry, hashed)
@@ -462,7 +508,7 @@ def _updated(text: str, name: str, changes: list[tuple[Output, Content]]) -> str
 def _new_in_lock(document: Any, output: Output) -> Any:
     """An entry for an output of a stage that a dvc.lock does not have yet."""
     command = output.command if isinstance(output.command, str) else list(output.command or ())
-    stages = document.setdefault("stages", {})
+    stages = document["stages"] = document.get("stages") or {}
     outs = stages.setdefault(output.where[1], {"cmd": command, "outs": []})["outs"]
     outs.append({"path": output.spelt, "hash": "md5"})
     return outs[-1]

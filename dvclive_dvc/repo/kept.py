@@ -112,6 +112,8 @@ def _pointers(git: Git, record: Record) -> Iterator[str]:
 
 
 def _pointers_below(place: Path) -> Iterator[Path]:
+    if place.suffix == ".dvc" and place.is_file():
+        yield place
     for folder, _, names in os.walk(place):
         yield from (Path(folder, name) for name in names if name.endswith(".dvc"))
 
@@ -205,11 +207,9 @@ def _outputs_not_in_lock(
             continue
         body = definition.get("do") or definition
         base = os.path.join(folder, body.get("wdir") or ".")  # noqa: PTH118
-        if not any(
-            cached and _is_there(os.path.join(base, spelt))  # noqa: PTH118
-            for spelt, cached in _declared(body)
-        ):
-            continue
+        outs = [os.path.join(base, spelt) for spelt, cached in _declared(body) if cached]  # noqa: PTH118
+        if not any(_may_be_result(out, record) for out in outs):
+            continue  # DVC is not loaded for nothing
         try:
             resolved = resolve.stages_of(key)
         except Exception as error:  # noqa: BLE001 - DVC and its libraries raise all kinds
@@ -230,12 +230,12 @@ def _outputs_not_in_lock(
                     yield Output(path, name, at, None, "md5", command=command, spelt=spelt)
 
 
-def _is_there(pattern: str) -> bool:
-    if "${" not in pattern:
-        return os.path.lexists(pattern)
+def _may_be_result(spelt: str, record: Record) -> bool:
+    if "${" not in spelt:
+        return _is_result(os.path.normpath(spelt), record)
     import glob
 
-    return bool(glob.glob(re.sub(r"\$\{.*?\}", "*", pattern)))  # noqa: PTH207 - text, as it is spelt
+    return bool(glob.glob(re.sub(r"\$\{.*?\}", "*", spelt)))  # noqa: PTH207 - text, as it is spelt
 
 
 def _is_result(path: str, record: Record) -> bool:

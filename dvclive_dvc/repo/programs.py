@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import signal
 import subprocess
+import sys
 import tempfile
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -18,6 +21,15 @@ from .. import files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+
+_LOST = 255
+# Python's own `subprocess` takes a status that somebody else has fetched for 0.
+_REPORTER = """\
+import signal, subprocess, sys
+signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+sys.stderr.write(f"\\n{subprocess.call(sys.argv[1:])}")
+"""
 
 
 class Program:
@@ -38,6 +50,10 @@ class Program:
         overheard: bool = True,
     ) -> None:
         self.written = self._complained = b""
+        self._code: int | None = None
+        self._reported = overheard and _reaped_elsewhere()
+        if self._reported:
+            arguments = [sys.executable, "-I", "-S", "-c", _REPORTER, *arguments]
         with contextlib.ExitStack() as opened:
             self._out = opened.enter_context(_file())
             self._complaint = opened.enter_context(_file()) if overheard else None
@@ -62,16 +78,17 @@ class Program:
     @property
     def code(self) -> int | None:
         """What it ended with; None while it runs."""
-        return self._process.poll()
+        if self._process.poll() is not None:
+            self._collect()
+        return self._code
 
     def wait(self, seconds: float | None = None) -> int:
         """Waits for its end: what it ended with. Raises TimeoutError after so many seconds."""
         try:
-            code = self._process.wait(seconds)
+            self._process.wait(seconds)
         except subprocess.TimeoutExpired as error:
             raise TimeoutError from error
-        self._collect()
-        return code
+        return self._collect()
 
     def kill(self) -> None:
         """Ends it, where it runs still."""
@@ -84,13 +101,18 @@ class Program:
         """What it wrote to standard error, once it has ended."""
         return self._complained.decode("utf-8", "replace").strip()
 
-    def _collect(self) -> None:
-        if self._out.closed:
-            return
+    def _collect(self) -> int:
+        if self._code is not None:
+            return self._code
         with self._opened:
             self.written = _content(self._out)
             if self._complaint is not None:
                 self._complained = _content(self._complaint)
+        self._code = self._process.returncode
+        if self._reported:
+            self._complained, _, code = self._complained.rpartition(b"\n")
+            self._code = int(code) if re.fullmatch(rb"-?\d+", code) else _LOST
+        return self._code
 
 
 def run(
@@ -112,6 +134,17 @@ def finish(program: Program) -> int:
     except BaseException:
         program.kill()
         raise
+
+
+def _reaped_elsewhere() -> bool:
+    """Whether what a program ended with may not come to us.
+
+    With SIGCHLD ignored the system drops it (wait(2)), and a handler of the user's may fetch it.
+    A process between then says it in words.
+    """
+    if not hasattr(signal, "SIGCHLD") or not sys.executable:
+        return False
+    return signal.getsignal(signal.SIGCHLD) is not signal.SIG_DFL
 
 
 def _file(content: bytes = b"") -> BinaryIO:

@@ -554,7 +554,7 @@ def test_what_the_run_wrote_of_a_stage_that_dvc_never_ran_is_cached_and_locked(r
     repo = repos.make("git_and_dvc")
     repo.write("dvc.yaml", PIPELINE)
     repo.write("params.yaml", "lr: 0.1\n")
-    repo.write(".gitignore", "/prepared.csv\n/best.pt\n/out\n")
+    repo.write(".gitignore", "/prepared.csv\n/out\n")
     repo.commit()
     repo.write("prepared.csv", "older than the run")
     os.utime(repo.root / "prepared.csv", (1, 1))
@@ -572,6 +572,8 @@ def test_what_the_run_wrote_of_a_stage_that_dvc_never_ran_is_cached_and_locked(r
         "per@a": ["out/a.txt"],
     }
     assert locked["train"]["cmd"] == "python train.py --lr 0.1"
+    assert repo.git("show", f"{sha}:.gitignore").splitlines()[-1] == "/best.pt", "as DVC adds it"
+    assert repo.git("show", f"{sha}:dvclive/.gitignore") == "/model.pt"
     for name in ("best.pt", "dvclive/model.pt", "out/a.txt"):
         assert name not in files_of(repo, sha), "Git has the bytes that are DVC's to keep"
         assert dvc.api.read(name, repo=str(repo.root), rev=sha) == name
@@ -629,7 +631,35 @@ def test_pointers_that_the_run_takes_along_have_the_data_as_it_is(repos):
     repo.write("conf/.gitignore", "/table.csv\n/secret.bin\n/secret.bin.dvc\n")
     for name in ("dvclive/checkpoint.pt", "conf/table.csv", "conf/secret.bin"):
         repo.write(name, "what the run had")
-    _, sha = saved(record_of(repo, include=("conf",)))
-    for name in ("dvclive/checkpoint.pt", "conf/table.csv"):
+    repo.write("alone.bin", "older")
+    dvc_inside("add", "-q", "alone.bin")
+    repo.write("alone.bin", "what the run had")
+    _, sha = saved(record_of(repo, include=("conf", "alone.bin.dvc")))
+    for name in ("dvclive/checkpoint.pt", "conf/table.csv", "alone.bin"):
         assert dvc.api.read(name, repo=str(repo.root), rev=sha) == "what the run had"
     assert "conf/secret.bin.dvc" not in files_of(repo, sha), "Git ignores it"
+
+
+def test_what_another_run_may_be_writing_for_a_stage_stays_out(repos, caplog):
+    repo = repos.make("git_and_dvc")
+    repo.write("dvc.yaml", "stages:\n  b:\n    cmd: python b.py\n    outs: [b.pt]\n")
+    repo.commit()
+    record = record_of(repo)
+    other = record_of(repo, dir="other", name="other")
+    repo.write("b.pt", "half of it")
+    found = data.committed(git_of(record), record, refuse, [other])
+    assert found.overrides == {}
+    assert "b.pt', an output of the stage 'b', may be another run's" in caplog.text
+    assert "`dvc commit b`" in caplog.text
+
+
+def test_a_dvc_lock_of_a_former_dvc_is_left_as_it_is(repos, caplog):
+    repo = repos.make("git_and_dvc")
+    repo.write("dvc.yaml", "stages:\n  b:\n    cmd: python b.py\n    outs: [b.pt]\n")
+    repo.write("dvc.lock", "a:\n  cmd: python a.py\n")
+    repo.commit()
+    record = record_of(repo)
+    repo.write("b.pt", "weights")
+    assert commit(record).overrides == {}
+    assert "'dvc.lock' cannot be updated" in caplog.text
+    assert "a former version of DVC wrote it" in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ import tracemalloc
 import pytest
 from saved_runs import record_of, write_run
 from situations import git as run_git
-from situations import run
+from situations import python, run
 
 from dvclive_dvc.backend import Outcome
 from dvclive_dvc.errors import RepositoryError
@@ -445,3 +446,41 @@ def test_a_folder_of_more_files_than_are_remembered_is_read_once_for_all_of_them
     found = [trees.find(here, tree, f"data/deep/{number}".encode()) for number in range(40)]
     assert None not in found, "a file is not found"
     assert len(reads) == 3, "a folder was read again for another of its files"
+
+
+REAPED = {
+    "ignored": "signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
+    "fetched": "signal.signal(signal.SIGCHLD, lambda *_: fetch())",
+}
+ASKED = """
+import contextlib, os, signal
+from pathlib import Path
+from dvclive_dvc.errors import RepositoryError
+from dvclive_dvc.repo.git import Git
+
+def fetch():
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+{how}
+git = Git(Path.cwd())
+assert git.ask("rev-parse", "--show-toplevel").strip() == os.fsencode(Path.cwd())
+for arguments in (["no-such-command"], ["-c", "alias.dies=!kill -9 $PPID", "dies"]):
+    try:
+        git.ask(*arguments)
+    except RepositoryError as error:
+        print(error)
+print(git.ignores(b"ignored.txt"), git.ignores(b"README.md"))
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGCHLD"), reason="no such signal here")
+@pytest.mark.parametrize("how", REAPED)
+def test_what_git_ends_with_is_known_whoever_fetches_it(repos, how):
+    repo = repos.make("git_and_dvc")
+    repo.write(".gitignore", "ignored.txt\n")
+    told = python(ASKED.format(how=REAPED[how])).stdout.splitlines()
+    assert "not a git command" in told[0], "a failure passes for success"
+    assert any("failed with -9" in line for line in told), told
+    assert told[-1] == "True False"
