@@ -17,7 +17,6 @@ from ..errors import DvcLiveError, SaveError
 from ..notices import logger, on_terminal
 from . import belongings, dvcconfig, former, gitignore, pointer, trees
 from .kept import Output, hash_of, outputs_of
-from .snapshot import in_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -176,8 +175,8 @@ def _locks_of_their_own(
     git: Git, record: Record, outputs: Iterable[Output]
 ) -> Iterator[tuple[str, bytes]]:
     """The dvc.lock files that DVC wrote and nobody gave to Git yet; `dvc exp save` takes them."""
-    names = {one.pointer for one in outputs if one.pointer.endswith("dvc.lock") and not one.command}
-    for name in names - set(map(os.fsdecode, in_index(git, list(map(os.fsencode, names))))):
+    locks = (one for one in outputs if one.where[0] == "stages" and one.command is None)
+    for name in dict.fromkeys(one.pointer for one in locks if not one.tracked):
         with contextlib.suppress(OSError):
             if not git.ignores(os.fsencode(name)):
                 yield name, (record.git_root / name).read_bytes()

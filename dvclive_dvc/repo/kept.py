@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +48,7 @@ class Output:
                that keeps versions (`version_aware`), instead of a hash of its own.
     command: what makes it, where dvc.lock does not have the stage yet; each line of several.
     spelt:   how such a stage spells the path.
+    tracked: whether Git tracks the pointer.
     """
 
     path: str
@@ -58,6 +59,7 @@ class Output:
     versioned: bool = False
     command: str | tuple[str, ...] | None = None
     spelt: str = ""
+    tracked: bool = True
 
 
 def outputs_of(git: Git, record: Record) -> Iterator[Output]:
@@ -66,14 +68,15 @@ def outputs_of(git: Git, record: Record) -> Iterator[Output]:
     Those that Git tracks, and those that the run takes along.
     """
     foreign: dict[str, bool] = {}
-    for name in _pointers(git, record):
+    for name, tracked in _pointers(git, record).items():
         folder = name.rpartition("/")[0]
         if folder not in foreign:
             foreign[folder] = _in_nested_project(record, record.git_root / folder)
         if foreign[folder]:
             continue
         try:
-            yield from _outputs_in(record, name)
+            for output in _outputs_in(record, name):
+                yield output if tracked else replace(output, tracked=False)
         except FileNotFoundError:
             continue
         except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
@@ -85,8 +88,8 @@ def outputs_of(git: Git, record: Record) -> Iterator[Output]:
             )
 
 
-def _pointers(git: Git, record: Record) -> Iterator[str]:
-    """The `.dvc` and dvc.lock files to read, relative to the Git root.
+def _pointers(git: Git, record: Record) -> dict[str, bool]:
+    """The `.dvc` and dvc.lock files to read, relative to the Git root, and whether Git has them.
 
     A dvc.yaml stands for the dvc.lock beside it, which DVC writes when it first runs a stage.
     """
@@ -99,16 +102,15 @@ def _pointers(git: Git, record: Record) -> Iterator[str]:
         name = os.path.relpath(path, record.git_root)
         if name not in names and include.is_included(os.fsencode(name), record, git):
             names[name] = None
-    seen = set()
+    found = {}
     for name in names:
         folder, slash, base = name.rpartition("/")
         if base in _PIPELINE and name in tracked:
             name = f"{folder}{slash}dvc.lock"  # noqa: PLW2901 - one for both
         elif not base.endswith(".dvc") or base == ".dvc":
             continue
-        if name not in seen:
-            seen.add(name)
-            yield name
+        found[name] = name in tracked
+    return found
 
 
 def _pointers_below(place: Path) -> Iterator[Path]:
