@@ -93,7 +93,7 @@ def committed(
                 "so the experiment has its old pointer. Run `dvc commit %s` and `dvc push` to "
                 "keep it as it is.",
                 output.path,
-                output.pointer,
+                _target(output),
             )
             continue
         try:
@@ -110,7 +110,7 @@ def committed(
                 "pointer: %s. Run `dvc commit %s` when that is mended.",
                 output.path,
                 str(error).rstrip("."),
-                output.pointer,
+                _target(output),
             )
             continue
         if hashed.md5 != output.md5:
@@ -167,7 +167,7 @@ def _cache_again(outputs: list[Output], store: Callable[[Path], Content]) -> Non
                 output.path,
                 output.pointer,
                 str(error).rstrip("."),
-                output.pointer,
+                _target(output),
             )
 
 
